@@ -1,0 +1,2 @@
+//! The benchmark program that runs under the same script as the JVM's.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The core of kstreams: topology, Processor API, tasks and the runtime

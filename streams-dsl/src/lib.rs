@@ -1,0 +1,1 @@
+//! The DSL of kstreams: KStream, KTable, windows and joins

@@ -1,0 +1,1 @@
+//! TopologyTestDriver and mock contexts: test a kstreams topology without a broker
