@@ -1,1 +1,29 @@
-//! A single-node broker that speaks the Kafka protocol: library and binary
+//! A single-node broker that speaks the Kafka protocol, as a library and as a program.
+//!
+//! It serves development, tests and single-machine deployments; a cluster is Apache Kafka's business.
+//!
+//! A request's way: `server` accepts, `connection` cuts frames, `router` checks API and version and decodes, one
+//! module of `api` per API answers, `reply` encodes. Behind the handlers stand `topics` (which topics exist), `log`
+//! (one partition on disk) and `group` (consumer groups and their offsets).
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod api;
+mod broker;
+mod clock;
+mod config;
+mod connection;
+mod data_dir;
+mod embedded;
+mod error;
+mod reply;
+mod router;
+mod server;
+mod stop;
+mod topics;
+
+pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
+pub use config::{BrokerConfig, ConfigError};
+pub use embedded::EmbeddedBroker;
+pub use error::BrokerError;

@@ -1,0 +1,129 @@
+//! One client connection: frames in, replies out, in order.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::broker::Broker;
+use crate::reply::Reply;
+use crate::router::{self, ConnectionContext, RequestError};
+
+/// Room made for each read from the socket.
+const READ_BYTES: usize = 64 * 1024;
+/// A frame's announced size is believed up to here; beyond, the buffer grows as bytes really arrive.
+const TRUSTED_BYTES: usize = 2 * 1024 * 1024;
+
+/// Why a connection ended other than by the client closing it or the broker stopping.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectionError {
+    /// The socket failed, or the client went away within a frame.
+    #[error("i/o error")]
+    Io(#[from] io::Error),
+    /// A size prefix no request can have.
+    #[error("frame of {size} bytes announced, allowed are 8 to {max}")]
+    FrameSize {
+        /// What the prefix said.
+        size: i64,
+        /// `socket.request.max.bytes`.
+        max: usize,
+    },
+    /// A request that can't be answered.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// A handler asked for the connection to be closed (`acks=0` has no other way to report an error).
+    #[error("closed: {0}")]
+    Closed(String),
+    /// Nothing came for `connections.max.idle.ms`.
+    #[error("idle")]
+    Idle,
+}
+
+/// Answers requests until the client closes the connection, sends something unanswerable, or the broker stops.
+pub(crate) async fn serve(broker: Arc<Broker>, socket: TcpStream, context: ConnectionContext) {
+    let (id, peer) = (context.id, context.peer);
+    let mut connection = Connection { socket, buffer: BytesMut::new(), context, broker };
+    match connection.run().await {
+        Ok(()) => tracing::debug!(connection = id, %peer, "connection closed"),
+        Err(ConnectionError::Io(error)) => tracing::debug!(connection = id, %peer, %error, "connection lost"),
+        Err(ConnectionError::Idle) => tracing::debug!(connection = id, %peer, "idle connection closed"),
+        Err(error) => tracing::warn!(connection = id, %peer, %error, "connection closed by the broker"),
+    }
+}
+
+struct Connection {
+    socket: TcpStream,
+    /// Received, not yet handled: at most one incomplete frame at its end.
+    buffer: BytesMut,
+    context: ConnectionContext,
+    broker: Arc<Broker>,
+}
+
+impl Connection {
+    async fn run(&mut self) -> Result<(), ConnectionError> {
+        while let Some(frame) = self.next_frame().await? {
+            match router::route(&self.broker, &self.context, frame).await? {
+                Reply::Frame(mut frame) => self.socket.write_all_buf(&mut frame).await?,
+                Reply::Nothing => {}
+                Reply::Close(reason) => return Err(ConnectionError::Closed(reason)),
+            }
+        }
+        self.socket.shutdown().await.ok();
+        Ok(())
+    }
+
+    /// The next request without its size prefix; `None` when the client is done or the broker stops.
+    async fn next_frame(&mut self) -> Result<Option<Bytes>, ConnectionError> {
+        loop {
+            // Requests that have arrived whole are answered even while the broker stops.
+            if let Some(frame) = self.take_frame()? {
+                return Ok(Some(frame));
+            }
+            if !self.read_some().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Waits for bytes. False at the end of the stream and when the broker stops.
+    async fn read_some(&mut self) -> Result<bool, ConnectionError> {
+        let missing = self.announced_size()?.map_or(0, |size| (size + 4).saturating_sub(self.buffer.len()));
+        self.buffer.reserve(missing.min(TRUSTED_BYTES.max(self.buffer.len())).max(READ_BYTES));
+        let idle = self.broker.settings().idle_ms.map_or(Duration::MAX, Duration::from_millis);
+        let read = tokio::select! {
+            biased;
+            read = tokio::time::timeout(idle, self.socket.read_buf(&mut self.buffer)) => read,
+            _ = self.context.stopping.stopped() => return Ok(false),
+        };
+        match read {
+            Err(_) => Err(ConnectionError::Idle),
+            Ok(Err(error)) => Err(error.into()),
+            Ok(Ok(0)) if self.buffer.is_empty() => Ok(false),
+            Ok(Ok(0)) => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            Ok(Ok(_)) => Ok(true),
+        }
+    }
+
+    fn announced_size(&self) -> Result<Option<usize>, ConnectionError> {
+        let Ok(size) = (&self.buffer[..]).try_get_i32() else { return Ok(None) };
+        let max = self.broker.settings().max_request_bytes;
+        match usize::try_from(size) {
+            // 8: api key, api version and correlation id.
+            Ok(bytes) if (8..=max).contains(&bytes) => Ok(Some(bytes)),
+            _ => Err(ConnectionError::FrameSize { size: size.into(), max }),
+        }
+    }
+
+    fn take_frame(&mut self) -> Result<Option<Bytes>, ConnectionError> {
+        match self.announced_size()? {
+            Some(size) if self.buffer.len() >= size + 4 => {
+                self.buffer.advance(4);
+                Ok(Some(self.buffer.split_to(size).freeze()))
+            }
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! From a request frame to its handler: the table of supported APIs and versions, and the one place that checks them.
+
+use std::net::SocketAddr;
+
+use bytes::{Buf, Bytes};
+use kafka_protocol::messages::*;
+use kafka_protocol::protocol::{Decodable, StrBytes, VersionRange};
+
+use crate::api;
+use crate::broker::Broker;
+use crate::reply::{IntoReply, Reply};
+use crate::stop::StopSignal;
+
+/// What a handler may want to know about a request besides its body.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestContext {
+    /// Which API.
+    pub(crate) api_key: ApiKey,
+    /// The version of request and response; always within the supported range.
+    pub(crate) api_version: i16,
+    /// Copied into the response.
+    pub(crate) correlation_id: i32,
+    /// The client's name for itself; empty if it gave none.
+    pub(crate) client_id: StrBytes,
+    /// The connection the request came on.
+    pub(crate) connection: ConnectionContext,
+}
+
+/// What is the same for all requests of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectionContext {
+    /// Counts up from 1 over the broker's life.
+    pub(crate) id: u64,
+    /// The client's address.
+    pub(crate) peer: SocketAddr,
+    /// The address the client reached.
+    pub(crate) local: SocketAddr,
+    /// Given when the broker stops: whoever waits answers at once.
+    pub(crate) stopping: StopSignal,
+}
+
+impl RequestContext {
+    /// The client's host as Apache Kafka shows it in group descriptions.
+    pub(crate) fn client_host(&self) -> String {
+        format!("/{}", self.connection.peer.ip())
+    }
+}
+
+/// Why a request can't be answered; the connection is closed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestError {
+    /// No API has this number, or it isn't supported here.
+    #[error("unsupported api key {key} version {version}")]
+    Unsupported {
+        /// The API's number.
+        key: i16,
+        /// The version asked for.
+        version: i16,
+    },
+    /// The bytes are not a request of this API and version.
+    #[error("malformed {api} request: {reason}")]
+    Malformed {
+        /// API and version.
+        api: String,
+        /// What the decoder stumbled over.
+        reason: String,
+    },
+    /// A response that its version can't express: a bug of ours.
+    #[error("cannot encode the {api} response: {reason}")]
+    Unencodable {
+        /// API and version.
+        api: String,
+        /// What the encoder stumbled over.
+        reason: String,
+    },
+}
+
+impl RequestError {
+    /// The error for a failed encoding.
+    pub(crate) fn unencodable(ctx: &RequestContext, reason: &dyn std::fmt::Display) -> Self {
+        RequestError::Unencodable { api: ctx.api_name(), reason: reason.to_string() }
+    }
+}
+
+impl RequestContext {
+    fn api_name(&self) -> String {
+        format!("{:?} v{}", self.api_key, self.api_version)
+    }
+}
+
+macro_rules! routes {
+    ($($key:ident $min:literal ..= $max:literal $request:ident => $module:ident),* $(,)?) => {
+        /// Every API the broker answers, with its versions; what `ApiVersions` says.
+        pub(crate) const SUPPORTED: &[(ApiKey, VersionRange)] =
+            &[$((ApiKey::$key, VersionRange { min: $min, max: $max })),*];
+
+        async fn dispatch(broker: &Broker, ctx: &RequestContext, body: Bytes) -> Result<Reply, RequestError> {
+            match ctx.api_key {
+                $(ApiKey::$key => {
+                    let request = decode::<$request>(ctx, body)?;
+                    api::$module::handle(broker, ctx, request).await.into_reply(ctx)
+                })*
+                key => Err(RequestError::Unsupported { key: key as i16, version: ctx.api_version }),
+            }
+        }
+    };
+}
+
+routes! {
+    Metadata 0..=13 MetadataRequest => metadata,
+    ApiVersions 0..=4 ApiVersionsRequest => api_versions,
+}
+
+/// Decodes one frame (without its size), runs the handler, encodes the answer.
+pub(crate) async fn route(
+    broker: &Broker,
+    connection: &ConnectionContext,
+    mut frame: Bytes,
+) -> Result<Reply, RequestError> {
+    let (key, version) = (frame.clone().try_get_i16(), frame.slice(2.min(frame.len())..).try_get_i16());
+    let (Ok(key), Ok(version)) = (key, version) else {
+        return Err(malformed_header("shorter than an api key and version"));
+    };
+    let api_key = ApiKey::try_from(key).map_err(|()| RequestError::Unsupported { key, version })?;
+    let Some((_, versions)) = SUPPORTED.iter().find(|(supported, _)| *supported == api_key) else {
+        return Err(RequestError::Unsupported { key, version });
+    };
+    let supported = (versions.min..=versions.max).contains(&version);
+    if !supported && api_key != ApiKey::ApiVersions {
+        return Err(RequestError::Unsupported { key, version });
+    }
+    // An ApiVersions request newer than ours is answered in version 0 (KIP-511); of its header only the
+    // start, which all versions share, can be relied on.
+    let header_version = if supported { api_key.request_header_version(version) } else { 1 };
+    let header = RequestHeader::decode(&mut frame, header_version)
+        .map_err(|error| malformed_header(&error.to_string()))?;
+    let ctx = RequestContext {
+        api_key,
+        api_version: if supported { version } else { 0 },
+        correlation_id: header.correlation_id,
+        client_id: header.client_id.unwrap_or_default(),
+        connection: connection.clone(),
+    };
+    if !supported {
+        return api::api_versions::unsupported_version().into_reply(&ctx);
+    }
+    dispatch(broker, &ctx, frame).await
+}
+
+fn malformed_header(reason: &str) -> RequestError {
+    RequestError::Malformed { api: "header of a".to_owned(), reason: reason.to_owned() }
+}
+
+fn decode<R: Decodable>(ctx: &RequestContext, mut body: Bytes) -> Result<R, RequestError> {
+    R::decode(&mut body, ctx.api_version)
+        .map_err(|error| RequestError::Malformed { api: ctx.api_name(), reason: error.to_string() })
+}
