@@ -1,0 +1,314 @@
+//! The partition log on disk: where produced batches go and fetched batches come from.
+//!
+//! A log is a directory `<topic>-<partition>/` of segments. Each is a file of record batches exactly as producers sent
+//! them, `00000000000000000000.log`, named by its first offset, with a sparse `.index` and `.timeindex` beside it, all
+//! in Apache Kafka's format. Only the newest ("active") segment grows.
+//!
+//! ```text
+//! produce -> append.rs  check, assign offsets, one write      roll.rs     next segment
+//!            producer_state.rs  sequence numbers, duplicates
+//! fetch   -> read.rs    index.rs -> segment.rs -> one pread   lookup.rs   offset by timestamp
+//! start   -> recover.rs scan.rs: CRCs, cut the torn tail, rebuild indexes and producer state
+//! now and then: retain.rs delete old segments, clean.rs keep the last value of each key
+//! ```
+//!
+//! Locks, in the order they are taken: `maintenance` (one retention or compaction at a time), `writer` (one append at
+//! a time), `shared` (the list of segments: held for a pointer copy only). Readers take none of the first two: they
+//! copy the list, then read files that appends only extend and deletions leave readable while they are open.
+//!
+//! Transactions will add control batches, an index of aborted ones beside each segment and a last stable offset
+//! behind the end offset; `producer_state.rs`, `Log::last_stable_offset` and `retain.rs` are their places.
+
+mod append;
+mod batch;
+mod checkpoint;
+mod config;
+mod disk;
+mod error;
+mod index;
+mod lookup;
+mod producer_state;
+mod read;
+mod record;
+mod recover;
+mod retain;
+mod roll;
+mod scan;
+mod segment;
+#[cfg(test)]
+mod test_support;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+pub use self::append::Appended;
+pub use self::config::LogConfig;
+pub use self::disk::{Disk, DiskFault, DiskFaults, DiskOp};
+pub use self::error::{AppendError, LogError, ReadError};
+pub use self::record::LogRecord;
+pub use self::retain::{Maintenance, remove_leftovers};
+
+use self::checkpoint::Checkpoint;
+use self::producer_state::Producers;
+use self::segment::Segment;
+use crate::clock::SharedClock;
+
+/// The only leader epoch of a single node.
+const LEADER_EPOCH: i32 = 0;
+
+/// Which partition a log belongs to; cheap to clone. Shown as `topic-partition`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartitionName {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition's number, from 0.
+    pub partition: i32,
+}
+
+impl TopicPartitionName {
+    /// The name of a topic's partition.
+    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
+        TopicPartitionName { topic: topic.into(), partition }
+    }
+}
+
+impl fmt::Display for TopicPartitionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.topic, self.partition)
+    }
+}
+
+/// One partition's log. All methods take `&self`; share it in an `Arc`. Methods block on disk.
+#[derive(Debug)]
+pub struct Log {
+    name: TopicPartitionName,
+    dir: PathBuf,
+    clock: SharedClock,
+    disk: Disk,
+    config: RwLock<Arc<LogConfig>>,
+    /// Held during retention and compaction; holds the files that wait for their deletion.
+    maintenance: Mutex<Vec<retain::Doomed>>,
+    writer: Mutex<Writer>,
+    shared: RwLock<Shared>,
+    checkpoint: Mutex<Checkpoint>,
+    end: AtomicI64,
+    end_watch: watch::Sender<i64>,
+}
+
+/// What only the appender changes.
+#[derive(Debug)]
+struct Writer {
+    active: Arc<Segment>,
+    next_offset: i64,
+    producers: Producers,
+    /// Offsets of the producer snapshots on disk.
+    snapshots: VecDeque<i64>,
+    scratch: Vec<u8>,
+    unflushed_records: i64,
+    /// Broker's time of the first append since the last fsync.
+    unflushed_since: Option<i64>,
+    condition: Condition,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Condition {
+    Online,
+    /// A storage error could not be undone.
+    Offline,
+    Closed,
+}
+
+/// What readers copy.
+#[derive(Debug)]
+struct Shared {
+    /// By base offset; the last is the active one. Never empty.
+    segments: Arc<Vec<Arc<Segment>>>,
+    log_start: i64,
+}
+
+impl Log {
+    /// Opens the log in `dir`, creating it if it is missing.
+    ///
+    /// Without `clean_shutdown` (or when the directory does not look like a clean stop) everything since the last
+    /// fsync is checked: a torn tail is cut at the last whole batch, missing indexes and the producer state rebuilt.
+    ///
+    /// # Errors
+    /// `LogError::Io` when the directory cannot be read or written.
+    pub fn open(
+        dir: &Path,
+        name: TopicPartitionName,
+        config: LogConfig,
+        clock: SharedClock,
+        clean_shutdown: bool,
+    ) -> Result<Log, LogError> {
+        Log::open_on(Disk::default(), dir, name, config, clock, clean_shutdown)
+    }
+
+    /// As [`Log::open`], on a disk that may be made to fail.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub fn open_on(
+        disk: Disk,
+        dir: &Path,
+        name: TopicPartitionName,
+        config: LogConfig,
+        clock: SharedClock,
+        clean_shutdown: bool,
+    ) -> Result<Log, LogError> {
+        let recovered = recover::recover(&disk, dir, &name, &config, clock.now_ms(), clean_shutdown)?;
+        let recover::Recovered { segments, active, next_offset, producers, snapshots, checkpoint } =
+            recovered;
+        let writer = Writer {
+            active,
+            next_offset,
+            producers,
+            snapshots,
+            scratch: Vec::new(),
+            unflushed_records: 0,
+            unflushed_since: None,
+            condition: Condition::Online,
+        };
+        Ok(Log {
+            name,
+            dir: dir.to_path_buf(),
+            clock,
+            disk,
+            config: RwLock::new(Arc::new(config)),
+            maintenance: Mutex::default(),
+            writer: Mutex::new(writer),
+            shared: RwLock::new(Shared { segments: Arc::new(segments), log_start: checkpoint.log_start }),
+            checkpoint: Mutex::new(checkpoint),
+            end: AtomicI64::new(next_offset),
+            end_watch: watch::Sender::new(next_offset),
+        })
+    }
+
+    /// The partition this log belongs to.
+    pub fn name(&self) -> &TopicPartitionName {
+        &self.name
+    }
+
+    /// The first offset that can be read.
+    pub fn log_start_offset(&self) -> i64 {
+        self.shared.read().log_start
+    }
+
+    /// The next offset to be written. On one node this is the high watermark too.
+    pub fn end_offset(&self) -> i64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// Where read_committed consumers stop: the end offset, as there are no transactions yet.
+    pub fn last_stable_offset(&self) -> i64 {
+        self.end_offset()
+    }
+
+    /// The leader epoch of every record: always 0 on a single node.
+    pub fn leader_epoch(&self) -> i32 {
+        LEADER_EPOCH
+    }
+
+    /// Bytes of all segments, without indexes and without files that wait for their deletion.
+    pub fn size_bytes(&self) -> u64 {
+        self.segments_and_start().0.iter().map(|segment| segment.len()).sum()
+    }
+
+    /// The end offset as it grows: wakes fetches that wait for records.
+    pub fn subscribe(&self) -> watch::Receiver<i64> {
+        self.end_watch.subscribe()
+    }
+
+    /// Puts other settings into force for everything that follows.
+    pub fn set_config(&self, config: LogConfig) {
+        *self.config.write() = Arc::new(config);
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> Arc<LogConfig> {
+        Arc::clone(&self.config.read())
+    }
+
+    /// Makes everything that was appended durable.
+    ///
+    /// # Errors
+    /// `LogError::Io`: the log is offline then, because after a failed fsync nobody knows what is on disk.
+    pub fn flush(&self) -> Result<(), LogError> {
+        let mut writer = self.writer.lock();
+        self.check_online(&writer)?;
+        self.flush_writer(&mut writer)
+    }
+
+    /// Stops the log cleanly: everything is made durable, and the next open need not check it. Reads go on working,
+    /// appends are refused. Closing twice is fine.
+    ///
+    /// # Errors
+    /// `LogError::Io`: the next open recovers as after a crash; `LogError::Offline` after an earlier storage error.
+    pub fn close(&self) -> Result<(), LogError> {
+        let mut doomed = self.maintenance.lock();
+        let mut writer = self.writer.lock();
+        if writer.condition == Condition::Closed {
+            return Ok(());
+        }
+        self.check_online(&writer)?;
+        self.flush_writer(&mut writer)?;
+        writer.condition = Condition::Closed;
+        writer.active.write_indexes(&self.disk)?;
+        self.write_snapshot(&mut writer)?;
+        for file in doomed.drain(..) {
+            self.disk.remove(&file.path)?;
+        }
+        let clean = Some((writer.next_offset, writer.active.len()));
+        self.change_checkpoint(true, |checkpoint| checkpoint.clean = clean)?;
+        self.disk.sync_dir(&self.dir)
+    }
+
+    /// fsyncs every segment that may have bytes which are not on disk yet.
+    fn flush_writer(&self, writer: &mut Writer) -> Result<(), LogError> {
+        let recovery_point = self.checkpoint.lock().recovery_point;
+        let (segments, _) = self.segments_and_start();
+        let first =
+            segments.partition_point(|segment| segment.base_offset <= recovery_point).saturating_sub(1);
+        for segment in segments.get(first..).unwrap_or(&[]) {
+            if let Err(error) = self.disk.sync(&segment.file, &segment.path) {
+                tracing::error!(partition = %self.name, %error, "log goes offline: fsync failed");
+                writer.condition = Condition::Offline;
+                return Err(error);
+            }
+        }
+        writer.unflushed_records = 0;
+        writer.unflushed_since = None;
+        self.checkpoint.lock().recovery_point = writer.next_offset;
+        Ok(())
+    }
+
+    fn segments_and_start(&self) -> (Arc<Vec<Arc<Segment>>>, i64) {
+        let shared = self.shared.read();
+        (Arc::clone(&shared.segments), shared.log_start)
+    }
+
+    /// Changes the list of segments. Readers that copied it before go on with the old one.
+    fn change_segments(&self, change: impl FnOnce(&mut Vec<Arc<Segment>>)) {
+        let mut shared = self.shared.write();
+        change(Arc::make_mut(&mut shared.segments));
+    }
+
+    fn publish_end(&self, end: i64) {
+        self.end.store(end, Ordering::Release);
+        self.end_watch.send_replace(end);
+    }
+
+    fn change_checkpoint(&self, durable: bool, change: impl FnOnce(&mut Checkpoint)) -> Result<(), LogError> {
+        let mut checkpoint = self.checkpoint.lock();
+        change(&mut checkpoint);
+        checkpoint.store(&self.disk, &self.dir, durable)
+    }
+}

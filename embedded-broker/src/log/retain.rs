@@ -1,0 +1,251 @@
+//! Deletion: by age, by size, below the log start; and the periodic work of one log.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::config::LogConfig;
+use super::segment::Segment;
+use super::{Condition, Log, LogError, Writer};
+
+/// What one round of maintenance did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Maintenance {
+    /// Segments deleted by retention or because they lie before the log start.
+    pub segments_deleted: usize,
+    /// Bytes of log that went with them.
+    pub bytes_deleted: u64,
+    /// The active segment was closed because of its age.
+    pub rolled: bool,
+}
+
+/// A deleted file that keeps its place on disk until `file.delete.delay.ms` is over.
+#[derive(Debug)]
+pub(super) struct Doomed {
+    pub(super) path: PathBuf,
+    pub(super) due_ms: i64,
+}
+
+/// Suffix of files that wait for their deletion; recovery deletes them.
+pub(super) const DELETED: &str = "deleted";
+
+impl Log {
+    /// The periodic work: closes an active segment that is too old, fsyncs closed segments, deletes what retention
+    /// allows, forgets silent producers and removes files whose delay is over. Blocks on disk for long.
+    ///
+    /// # Errors
+    /// `LogError::Io`: what was done before stays done, the rest is tried again next time. `Offline` and `Closed`
+    /// when the log takes no work.
+    pub fn maintain(&self) -> Result<Maintenance, LogError> {
+        let mut doomed = self.maintenance.lock();
+        let (config, now_ms) = (self.config(), self.clock.now_ms());
+        let mut done = Maintenance::default();
+        {
+            let mut writer = self.writer.lock();
+            self.check_online(&writer)?;
+            let expiration = config.producer_id_expiration_ms;
+            writer.producers.expire(now_ms.saturating_sub(expiration));
+            done.rolled = self.roll_if_old(&mut writer, &config, now_ms)?;
+            let waited = writer.unflushed_since.map_or(0, |since| now_ms.saturating_sub(since));
+            if waited >= config.flush_ms {
+                self.flush_writer(&mut writer)?;
+            }
+        }
+        self.flush_closed_segments()?;
+        self.retain(&mut doomed, &config, now_ms, &mut done)?;
+        self.remove_doomed(&mut doomed, now_ms)?;
+        Ok(done)
+    }
+
+    /// Makes records before `offset` unreadable (DeleteRecords) and returns the new log start. Segments wholly before
+    /// it are deleted at the next maintenance.
+    ///
+    /// # Errors
+    /// `OffsetOutOfRange` when `offset` is not between log start and log end, `LogError::Io` when it can't be noted.
+    pub fn delete_records_before(&self, offset: i64) -> Result<i64, LogError> {
+        let (start, end) = (self.log_start_offset(), self.end_offset());
+        if offset > end || offset < 0 {
+            return Err(LogError::OffsetOutOfRange {
+                partition: self.name.clone(),
+                requested: offset,
+                start,
+                end,
+            });
+        }
+        self.advance_log_start(offset)?;
+        Ok(self.log_start_offset())
+    }
+
+    /// Deletes the log and its directory. Reads that run get what they hold open.
+    ///
+    /// # Errors
+    /// `LogError::Io` when the directory cannot be renamed or removed; a renamed one is removed by
+    /// [`remove_leftovers`] at the next start.
+    pub fn destroy(&self) -> Result<(), LogError> {
+        let _maintenance = self.maintenance.lock();
+        self.writer.lock().condition = Condition::Closed;
+        let parent = self.dir.parent().unwrap_or(&self.dir);
+        // The new name is unique, so that the topic can be created and deleted again at once.
+        let doomed = parent.join(format!("{}.{}{DELETED_DIR}", self.name, uuid::Uuid::new_v4().simple()));
+        self.disk.rename(&self.dir, &doomed)?;
+        std::fs::remove_dir_all(&doomed).map_err(LogError::io("delete", &doomed))
+    }
+
+    fn roll_if_old(&self, writer: &mut Writer, config: &LogConfig, now_ms: i64) -> Result<bool, LogError> {
+        let age = now_ms.saturating_sub(writer.active.stats().created_ms);
+        let due = writer.active.len() > 0 && age > config.effective_segment_ms();
+        if due {
+            self.roll(writer, now_ms)?;
+        }
+        Ok(due)
+    }
+
+    /// Closed segments are made durable in the background, so that recovery checks little more than the active one.
+    fn flush_closed_segments(&self) -> Result<(), LogError> {
+        let recovery_point = self.checkpoint.lock().recovery_point;
+        let (segments, _) = self.segments_and_start();
+        let first =
+            segments.partition_point(|segment| segment.base_offset <= recovery_point).saturating_sub(1);
+        let (Some(active), closed) = (segments.last(), segments.len().saturating_sub(1)) else {
+            return Ok(());
+        };
+        if first >= closed {
+            return Ok(());
+        }
+        for segment in segments.get(first..closed).unwrap_or(&[]) {
+            self.disk.sync(&segment.file, &segment.path)?;
+        }
+        self.change_checkpoint(false, |checkpoint| {
+            checkpoint.recovery_point = checkpoint.recovery_point.max(active.base_offset);
+        })
+    }
+
+    fn advance_log_start(&self, offset: i64) -> Result<(), LogError> {
+        if offset <= self.log_start_offset() {
+            return Ok(());
+        }
+        // On disk first: a start that moved back after a crash would bring deleted records back.
+        self.change_checkpoint(true, |checkpoint| checkpoint.log_start = checkpoint.log_start.max(offset))?;
+        let mut shared = self.shared.write();
+        shared.log_start = shared.log_start.max(offset);
+        Ok(())
+    }
+
+    fn retain(
+        &self,
+        doomed: &mut Vec<Doomed>,
+        config: &LogConfig,
+        now_ms: i64,
+        done: &mut Maintenance,
+    ) -> Result<(), LogError> {
+        let (segments, log_start) = self.segments_and_start();
+        let mut expired = below_log_start(&segments, log_start);
+        if config.delete {
+            expired = expired.max(too_old(&segments, config, now_ms)).max(too_large(&segments, config));
+        }
+        if expired == 0 {
+            return Ok(());
+        }
+        if expired == segments.len() {
+            // Even the active segment has expired: an empty one takes its place, as in Apache Kafka.
+            let mut writer = self.writer.lock();
+            if writer.active.base_offset != segments[expired - 1].base_offset {
+                return Ok(());
+            }
+            self.roll(&mut writer, now_ms)?;
+            done.rolled = true;
+        }
+        let first_kept =
+            self.segments_and_start().0.get(expired).map_or(log_start, |segment| segment.base_offset);
+        self.advance_log_start(first_kept)?;
+        self.change_segments(|segments| drop(segments.drain(..expired)));
+        for segment in &segments[..expired] {
+            done.segments_deleted += 1;
+            done.bytes_deleted += segment.len();
+            tracing::debug!(partition = %self.name, base_offset = segment.base_offset, "segment deleted");
+            self.doom_segment(doomed, segment, config, now_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a segment's files out of the log: renamed now, removed after `file.delete.delay.ms`.
+    pub(super) fn doom_segment(
+        &self,
+        doomed: &mut Vec<Doomed>,
+        segment: &Segment,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
+        for extension in ["index", "timeindex"] {
+            self.disk.remove(&segment.path.with_extension(extension))?;
+        }
+        if config.file_delete_delay_ms <= 0 {
+            return self.disk.remove(&segment.path);
+        }
+        let path = segment.path.with_extension(format!("log.{DELETED}"));
+        self.disk.rename(&segment.path, &path)?;
+        doomed.push(Doomed { path, due_ms: now_ms.saturating_add(config.file_delete_delay_ms) });
+        Ok(())
+    }
+
+    fn remove_doomed(&self, doomed: &mut Vec<Doomed>, now_ms: i64) -> Result<(), LogError> {
+        while let Some(at) = doomed.iter().position(|file| file.due_ms <= now_ms) {
+            self.disk.remove(&doomed[at].path)?;
+            doomed.swap_remove(at);
+        }
+        Ok(())
+    }
+}
+
+/// End of the names of directories of deleted logs.
+const DELETED_DIR: &str = "-delete";
+
+/// Removes what deletions of whole logs left in `data_dir` when the broker died in between. Call it before the logs
+/// are opened.
+///
+/// # Errors
+/// `LogError::Io` when a directory cannot be listed or removed.
+pub fn remove_leftovers(data_dir: &std::path::Path) -> Result<(), LogError> {
+    for entry in std::fs::read_dir(data_dir).map_err(LogError::io("list", data_dir))? {
+        let path = entry.map_err(LogError::io("list", data_dir))?.path();
+        // `<topic>-<partition>.<32 hex digits>-delete`: the dot and the end cannot be a live partition's name, which
+        // ends in a number.
+        if path.is_dir() && path.to_str().is_some_and(|name| name.ends_with(DELETED_DIR)) {
+            std::fs::remove_dir_all(&path).map_err(LogError::io("delete", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// How many segments at the front lie wholly before the log start. The active one stays.
+fn below_log_start(segments: &[Arc<Segment>], log_start: i64) -> usize {
+    segments.iter().skip(1).take_while(|next| next.base_offset <= log_start).count()
+}
+
+/// How many segments at the front have only records older than `retention.ms`.
+fn too_old(segments: &[Arc<Segment>], config: &LogConfig, now_ms: i64) -> usize {
+    if config.retention_ms < 0 {
+        return 0;
+    }
+    let last = segments.len().saturating_sub(1);
+    let expired = |(at, segment): &(usize, &Arc<Segment>)| {
+        let empty_active = *at == last && segment.len() == 0;
+        !empty_active && now_ms.saturating_sub(segment.newest_ms()) > config.retention_ms
+    };
+    segments.iter().enumerate().take_while(expired).count()
+}
+
+/// How many segments at the front can go while the log stays at least `retention.bytes` large.
+fn too_large(segments: &[Arc<Segment>], config: &LogConfig) -> usize {
+    let Ok(limit) = u64::try_from(config.retention_bytes) else { return 0 };
+    let mut size: u64 = segments.iter().map(|segment| segment.len()).sum();
+    let last = segments.len().saturating_sub(1);
+    let mut count = 0;
+    for (at, segment) in segments.iter().enumerate() {
+        if size.saturating_sub(segment.len()) < limit || (at == last && segment.len() == 0) {
+            break;
+        }
+        size -= segment.len();
+        count += 1;
+    }
+    count
+}

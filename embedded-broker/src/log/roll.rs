@@ -1,0 +1,78 @@
+//! Closing the active segment and starting the next one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::batch::BatchHeader;
+use super::config::LogConfig;
+use super::segment::Segment;
+use super::{Log, LogError, Writer};
+
+/// The producer state just before `offset`.
+pub(super) fn snapshot_path(dir: &Path, offset: i64) -> PathBuf {
+    dir.join(format!("{offset:020}.snapshot"))
+}
+
+impl Log {
+    /// Starts a new segment if the batches do not fit the active one: too large, too long a time, too many offsets.
+    pub(super) fn roll_if_due(
+        &self,
+        writer: &mut Writer,
+        config: &LogConfig,
+        headers: &[BatchHeader],
+        next_offset: i64,
+        bytes: usize,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
+        let active = &writer.active;
+        if active.len() == 0 {
+            return Ok(());
+        }
+        let stats = active.stats();
+        let newest = headers.iter().map(|header| header.max_timestamp).max().unwrap_or(-1);
+        // As in Apache Kafka: by the records' own timestamps when they have them, else by the broker's clock.
+        let age = if stats.first_timestamp >= 0 && newest >= 0 {
+            newest.saturating_sub(stats.first_timestamp)
+        } else {
+            now_ms.saturating_sub(stats.created_ms)
+        };
+        let too_large = active.len() + bytes as u64 > config.effective_segment_bytes();
+        let too_old = age > config.effective_segment_ms();
+        let too_many = next_offset - active.base_offset > i64::from(i32::MAX);
+        if too_large || too_old || too_many { self.roll(writer, now_ms) } else { Ok(()) }
+    }
+
+    /// Closes the active segment, which must not be empty, and starts a new one at the end offset. After an error
+    /// the active segment goes on as before.
+    pub(super) fn roll(&self, writer: &mut Writer, now_ms: i64) -> Result<(), LogError> {
+        let next = Segment::create(&self.disk, &self.dir, writer.next_offset, now_ms)?;
+        if let Err(error) = writer.active.seal(&self.disk) {
+            // A leftover is harmless (empty, at the end offset), so a failure to delete it is too.
+            let _ = self.disk.remove(&next.path);
+            return Err(error);
+        }
+        let next = Arc::new(next);
+        writer.active = Arc::clone(&next);
+        self.change_segments(|segments| segments.push(next));
+        // Only speeds up recovery, which otherwise starts from an older snapshot.
+        if let Err(error) = self.write_snapshot(writer) {
+            tracing::warn!(partition = %self.name, %error, "no producer snapshot written");
+        }
+        Ok(())
+    }
+
+    /// Writes the producer state as of the end offset; the one before is kept too, older ones are deleted.
+    pub(super) fn write_snapshot(&self, writer: &mut Writer) -> Result<(), LogError> {
+        let path = snapshot_path(&self.dir, writer.next_offset);
+        self.disk.replace(&path, &writer.producers.encode(), false)?;
+        if writer.snapshots.back() != Some(&writer.next_offset) {
+            writer.snapshots.push_back(writer.next_offset);
+        }
+        while writer.snapshots.len() > 2 {
+            if let Some(old) = writer.snapshots.pop_front() {
+                self.disk.remove(&snapshot_path(&self.dir, old))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! For this module's tests: batches as clients write them, and logs in a temporary directory.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::records::{Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
+
+use super::{Log, LogConfig, LogRecord, TopicPartitionName};
+use crate::clock::ManualClock;
+
+/// 2023-11-14, a time that every test starts at.
+pub(super) const NOW: i64 = 1_700_000_000_000;
+
+/// A batch of an idempotent (or, with id -1, any) producer. Records are (timestamp, key, value).
+#[derive(Debug, Clone)]
+pub(super) struct Batch {
+    pub(super) codec: Compression,
+    pub(super) producer: (i64, i16, i32),
+    pub(super) records: Vec<(i64, Option<String>, Option<String>)>,
+}
+
+impl Batch {
+    pub(super) fn of(records: Vec<(i64, Option<String>, Option<String>)>) -> Self {
+        Batch { codec: Compression::None, producer: (-1, -1, -1), records }
+    }
+
+    /// Records with these keys and values, all at `NOW`.
+    pub(super) fn pairs(pairs: &[(&str, &str)]) -> Self {
+        Batch::of(pairs.iter().map(|(k, v)| (NOW, Some((*k).to_owned()), Some((*v).to_owned()))).collect())
+    }
+
+    pub(super) fn by(mut self, id: i64, epoch: i16, sequence: i32) -> Self {
+        self.producer = (id, epoch, sequence);
+        self
+    }
+
+    pub(super) fn with(mut self, codec: Compression) -> Self {
+        self.codec = codec;
+        self
+    }
+
+    /// The bytes a client sends.
+    pub(super) fn bytes(&self) -> Bytes {
+        let (producer_id, producer_epoch, base_sequence) = self.producer;
+        let records: Vec<_> = self
+            .records
+            .iter()
+            .enumerate()
+            .map(|(at, (timestamp, key, value))| Record {
+                transactional: false,
+                control: false,
+                delete_horizon: false,
+                partition_leader_epoch: -1,
+                producer_id,
+                producer_epoch,
+                timestamp_type: TimestampType::Creation,
+                offset: at as i64,
+                sequence: base_sequence.wrapping_add(i32::try_from(at).unwrap()),
+                timestamp: *timestamp,
+                key: key.clone().map(Bytes::from),
+                value: value.clone().map(Bytes::from),
+                headers: [(
+                    kafka_protocol::protocol::StrBytes::from_static_str("h"),
+                    Some(Bytes::from_static(b"1")),
+                )]
+                .into_iter()
+                .collect(),
+            })
+            .collect();
+        let mut out = BytesMut::new();
+        let options = RecordEncodeOptions { version: 2, compression: self.codec };
+        RecordBatchEncoder::encode(&mut out, &records, &options).unwrap();
+        out.freeze()
+    }
+}
+
+pub(super) fn name() -> TopicPartitionName {
+    TopicPartitionName::new("topic", 0)
+}
+
+pub(super) fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(NOW))
+}
+
+pub(super) fn open(dir: &Path, config: LogConfig, clock: &Arc<ManualClock>, clean: bool) -> Log {
+    Log::open(dir, name(), config, Arc::clone(clock) as _, clean).unwrap()
+}
+
+/// Everything in the log, decoded.
+pub(super) fn records(log: &Log) -> Vec<LogRecord> {
+    let mut records = Vec::new();
+    log.for_each_record(0, &mut |record| records.push(record)).unwrap();
+    records
+}
+
+/// (offset, key, value) of everything in the log.
+pub(super) fn contents(log: &Log) -> Vec<(i64, String, Option<String>)> {
+    let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
+    records(log)
+        .into_iter()
+        .map(|record| (record.offset, record.key.map(text).unwrap_or_default(), record.value.map(text)))
+        .collect()
+}
