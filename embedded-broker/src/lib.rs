@@ -17,6 +17,7 @@ mod connection;
 mod data_dir;
 mod embedded;
 mod error;
+mod log;
 mod reply;
 mod router;
 mod server;

@@ -13,17 +13,17 @@ use super::{AppendError, Condition, LEADER_EPOCH, Log, LogError, Writer};
 
 /// Where a Produce request's records are in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
+pub(crate) struct Appended {
     /// Offset of the first record.
-    pub base_offset: i64,
+    pub(crate) base_offset: i64,
     /// Offset of the last record.
-    pub last_offset: i64,
+    pub(crate) last_offset: i64,
     /// The broker's time in milliseconds under `LogAppendTime`, else -1.
-    pub log_append_time: i64,
+    pub(crate) log_append_time: i64,
     /// First offset of the log that can be read.
-    pub log_start_offset: i64,
+    pub(crate) log_start_offset: i64,
     /// The batch had been written before (a retry of an idempotent producer); nothing was written now.
-    pub duplicate: bool,
+    pub(crate) duplicate: bool,
 }
 
 /// Batches that passed every check that needs no lock.
@@ -38,7 +38,7 @@ impl Log {
     ///
     /// # Errors
     /// See [`AppendError`]; after each of them nothing of `records` is in the log.
-    pub fn append(&self, records: Bytes) -> Result<Appended, AppendError> {
+    pub(crate) fn append(&self, records: Bytes) -> Result<Appended, AppendError> {
         let config = self.config();
         let now_ms = self.clock.now_ms();
         let checked = self.check(records, &config, now_ms)?;

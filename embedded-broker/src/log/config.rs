@@ -4,45 +4,45 @@
 ///
 /// Times are milliseconds, sizes are bytes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LogConfig {
+pub(crate) struct LogConfig {
     /// `segment.bytes`: the active segment is closed before it would grow beyond this.
-    pub segment_bytes: u64,
+    pub(crate) segment_bytes: u64,
     /// `segment.ms`: the active segment is closed when its records span more than this.
-    pub segment_ms: i64,
+    pub(crate) segment_ms: i64,
     /// `retention.ms`: segments whose newest record is older are deleted; -1 keeps them for ever.
-    pub retention_ms: i64,
+    pub(crate) retention_ms: i64,
     /// `retention.bytes`: oldest segments are deleted while the log stays at least this large; -1 is no limit.
-    pub retention_bytes: i64,
+    pub(crate) retention_bytes: i64,
     /// `cleanup.policy` contains `delete`.
-    pub delete: bool,
+    pub(crate) delete: bool,
     /// `cleanup.policy` contains `compact`.
-    pub compact: bool,
+    pub(crate) compact: bool,
     /// `delete.retention.ms`: how long a tombstone stays after it was first compacted.
-    pub delete_retention_ms: i64,
+    pub(crate) delete_retention_ms: i64,
     /// `min.compaction.lag.ms`: younger records are never compacted away.
-    pub min_compaction_lag_ms: i64,
+    pub(crate) min_compaction_lag_ms: i64,
     /// `max.compaction.lag.ms`: an uncompacted record older than this makes a compaction due.
-    pub max_compaction_lag_ms: i64,
+    pub(crate) max_compaction_lag_ms: i64,
     /// `min.cleanable.dirty.ratio`: share of uncompacted bytes that makes a compaction due.
-    pub min_cleanable_dirty_ratio: f64,
+    pub(crate) min_cleanable_dirty_ratio: f64,
     /// `file.delete.delay.ms`: how long a deleted file keeps its space on disk.
-    pub file_delete_delay_ms: i64,
+    pub(crate) file_delete_delay_ms: i64,
     /// `message.timestamp.type=LogAppendTime`: batches are stamped with the broker's time.
-    pub log_append_time: bool,
+    pub(crate) log_append_time: bool,
     /// `message.timestamp.before.max.ms`: how far in the past a record's timestamp may lie.
-    pub timestamp_before_max_ms: i64,
+    pub(crate) timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`: how far in the future a record's timestamp may lie.
-    pub timestamp_after_max_ms: i64,
+    pub(crate) timestamp_after_max_ms: i64,
     /// `max.message.bytes`: the largest record batch that is accepted, header included.
-    pub max_message_bytes: u32,
+    pub(crate) max_message_bytes: u32,
     /// `index.interval.bytes`: the indexes get an entry after this many bytes of log.
-    pub index_interval_bytes: u32,
+    pub(crate) index_interval_bytes: u32,
     /// `flush.messages`: fsync after this many records; `i64::MAX` leaves it to the operating system.
-    pub flush_messages: i64,
+    pub(crate) flush_messages: i64,
     /// `flush.ms`: fsync when the oldest unflushed record is older; `i64::MAX` leaves it to the operating system.
-    pub flush_ms: i64,
+    pub(crate) flush_ms: i64,
     /// `producer.id.expiration.ms`: an idempotent producer that is silent for longer is forgotten.
-    pub producer_id_expiration_ms: i64,
+    pub(crate) producer_id_expiration_ms: i64,
 }
 
 impl Default for LogConfig {

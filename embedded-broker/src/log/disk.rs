@@ -12,7 +12,7 @@ use super::LogError;
 
 /// A kind of change to the file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DiskOp {
+pub(crate) enum DiskOp {
     /// A file is created.
     Create,
     /// Bytes are written.
@@ -29,7 +29,7 @@ pub enum DiskOp {
 
 /// What a fault plan wants to happen to an operation.
 #[derive(Debug)]
-pub enum DiskFault {
+pub(crate) enum DiskFault {
     /// Fails without effect.
     Fail(io::Error),
     /// A write puts only the first bytes on disk, then fails (a full disk). Other operations fail without effect.
@@ -37,20 +37,20 @@ pub enum DiskFault {
 }
 
 /// Decides which operations fail. Called before each of them.
-pub trait DiskFaults: Send + Sync + fmt::Debug {
+pub(crate) trait DiskFaults: Send + Sync + fmt::Debug {
     /// `None` lets the operation through. `len` is the number of bytes of a write, else 0.
     fn check(&self, op: DiskOp, path: &Path, len: usize) -> Option<DiskFault>;
 }
 
 /// The file system as the log changes it.
 #[derive(Debug, Clone, Default)]
-pub struct Disk {
+pub(crate) struct Disk {
     faults: Option<Arc<dyn DiskFaults>>,
 }
 
 impl Disk {
     /// A disk on which `faults` decides what fails.
-    pub fn with_faults(faults: Arc<dyn DiskFaults>) -> Self {
+    pub(crate) fn with_faults(faults: Arc<dyn DiskFaults>) -> Self {
         Disk { faults: Some(faults) }
     }
 

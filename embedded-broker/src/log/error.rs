@@ -10,7 +10,7 @@ use super::TopicPartitionName;
 /// A failure of the log's own work (opening, maintaining, looking up).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LogError {
+pub(crate) enum LogError {
     /// The file system refused an operation.
     #[error("cannot {operation} {}: check that the disk is writable and not full", path.display())]
     Io {
@@ -65,7 +65,7 @@ impl LogError {
     }
 
     /// The protocol's error for this failure.
-    pub fn kafka_error(&self) -> ResponseError {
+    pub(crate) fn kafka_error(&self) -> ResponseError {
         match self {
             LogError::OffsetOutOfRange { .. } => ResponseError::OffsetOutOfRange,
             LogError::Closed { .. } => ResponseError::NotLeaderOrFollower,
@@ -79,7 +79,7 @@ impl LogError {
 /// Why a Produce request's records were not appended. Nothing of them was written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum AppendError {
+pub(crate) enum AppendError {
     /// The bytes are not whole batches, or a batch's CRC does not match.
     #[error("corrupt record batch for {partition}: {reason}")]
     Corrupt {
@@ -184,7 +184,7 @@ pub enum AppendError {
 
 impl AppendError {
     /// The protocol's error for this refusal.
-    pub fn kafka_error(&self) -> ResponseError {
+    pub(crate) fn kafka_error(&self) -> ResponseError {
         match self {
             AppendError::Corrupt { .. } => ResponseError::CorruptMessage,
             AppendError::TooLarge { .. } => ResponseError::MessageTooLarge,
@@ -204,7 +204,7 @@ impl AppendError {
 /// Why a read gave nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ReadError {
+pub(crate) enum ReadError {
     /// The offset lies before the first or after the next offset of the log.
     #[error("offset {requested} of {partition} is outside the log, which holds {start} to {end}")]
     OffsetOutOfRange {
@@ -230,7 +230,7 @@ pub enum ReadError {
 
 impl ReadError {
     /// The protocol's error for this failure.
-    pub fn kafka_error(&self) -> ResponseError {
+    pub(crate) fn kafka_error(&self) -> ResponseError {
         match self {
             ReadError::OffsetOutOfRange { .. } => ResponseError::OffsetOutOfRange,
             ReadError::Storage { source, .. } => source.kafka_error(),

@@ -13,7 +13,7 @@ impl Log {
     ///
     /// # Errors
     /// `LogError::Io` and `LogError::Corrupt` when a segment can't be read.
-    pub fn offset_for_time(&self, timestamp: i64) -> Result<Option<(i64, i64)>, LogError> {
+    pub(crate) fn offset_for_time(&self, timestamp: i64) -> Result<Option<(i64, i64)>, LogError> {
         let (segments, start) = self.segments_and_start();
         let end = self.end_offset();
         for segment in segments.iter() {
@@ -41,7 +41,7 @@ impl Log {
     ///
     /// # Errors
     /// `LogError::Io` and `LogError::Corrupt` when a segment can't be read.
-    pub fn max_timestamp(&self) -> Result<Option<(i64, i64)>, LogError> {
+    pub(crate) fn max_timestamp(&self) -> Result<Option<(i64, i64)>, LogError> {
         let (segments, _) = self.segments_and_start();
         let largest = segments.iter().map(|segment| segment.stats().largest_timestamp).max().unwrap_or(-1);
         if largest < 0 { Ok(None) } else { self.offset_for_time(largest) }
@@ -51,7 +51,7 @@ impl Log {
     ///
     /// # Errors
     /// `LogError::Io` and `LogError::Corrupt` when a segment can't be read; records before it were handed on.
-    pub fn for_each_record(&self, from: i64, f: &mut dyn FnMut(LogRecord)) -> Result<(), LogError> {
+    pub(crate) fn for_each_record(&self, from: i64, f: &mut dyn FnMut(LogRecord)) -> Result<(), LogError> {
         let end = self.end_offset();
         let (segments, start) = self.segments_and_start();
         let from = from.max(start);

@@ -49,12 +49,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-pub use self::append::Appended;
-pub use self::config::LogConfig;
-pub use self::disk::{Disk, DiskFault, DiskFaults, DiskOp};
-pub use self::error::{AppendError, LogError, ReadError};
-pub use self::record::LogRecord;
-pub use self::retain::{Maintenance, remove_leftovers};
+pub(crate) use self::append::Appended;
+pub(crate) use self::config::LogConfig;
+pub(crate) use self::disk::{Disk, DiskFault, DiskFaults, DiskOp};
+pub(crate) use self::error::{AppendError, LogError, ReadError};
+pub(crate) use self::record::LogRecord;
+pub(crate) use self::retain::{Maintenance, remove_leftovers};
 
 use self::checkpoint::Checkpoint;
 use self::producer_state::Producers;
@@ -66,16 +66,16 @@ const LEADER_EPOCH: i32 = 0;
 
 /// Which partition a log belongs to; cheap to clone. Shown as `topic-partition`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TopicPartitionName {
+pub(crate) struct TopicPartitionName {
     /// The topic's name.
-    pub topic: Arc<str>,
+    pub(crate) topic: Arc<str>,
     /// The partition's number, from 0.
-    pub partition: i32,
+    pub(crate) partition: i32,
 }
 
 impl TopicPartitionName {
     /// The name of a topic's partition.
-    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
+    pub(crate) fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
         TopicPartitionName { topic: topic.into(), partition }
     }
 }
@@ -88,7 +88,7 @@ impl fmt::Display for TopicPartitionName {
 
 /// One partition's log. All methods take `&self`; share it in an `Arc`. Methods block on disk.
 #[derive(Debug)]
-pub struct Log {
+pub(crate) struct Log {
     name: TopicPartitionName,
     dir: PathBuf,
     clock: SharedClock,
@@ -142,7 +142,7 @@ impl Log {
     ///
     /// # Errors
     /// `LogError::Io` when the directory cannot be read or written.
-    pub fn open(
+    pub(crate) fn open(
         dir: &Path,
         name: TopicPartitionName,
         config: LogConfig,
@@ -156,7 +156,7 @@ impl Log {
     ///
     /// # Errors
     /// As [`Log::open`].
-    pub fn open_on(
+    pub(crate) fn open_on(
         disk: Disk,
         dir: &Path,
         name: TopicPartitionName,
@@ -193,47 +193,47 @@ impl Log {
     }
 
     /// The partition this log belongs to.
-    pub fn name(&self) -> &TopicPartitionName {
+    pub(crate) fn name(&self) -> &TopicPartitionName {
         &self.name
     }
 
     /// The first offset that can be read.
-    pub fn log_start_offset(&self) -> i64 {
+    pub(crate) fn log_start_offset(&self) -> i64 {
         self.shared.read().log_start
     }
 
     /// The next offset to be written. On one node this is the high watermark too.
-    pub fn end_offset(&self) -> i64 {
+    pub(crate) fn end_offset(&self) -> i64 {
         self.end.load(Ordering::Acquire)
     }
 
     /// Where read_committed consumers stop: the end offset, as there are no transactions yet.
-    pub fn last_stable_offset(&self) -> i64 {
+    pub(crate) fn last_stable_offset(&self) -> i64 {
         self.end_offset()
     }
 
     /// The leader epoch of every record: always 0 on a single node.
-    pub fn leader_epoch(&self) -> i32 {
+    pub(crate) fn leader_epoch(&self) -> i32 {
         LEADER_EPOCH
     }
 
     /// Bytes of all segments, without indexes and without files that wait for their deletion.
-    pub fn size_bytes(&self) -> u64 {
+    pub(crate) fn size_bytes(&self) -> u64 {
         self.segments_and_start().0.iter().map(|segment| segment.len()).sum()
     }
 
     /// The end offset as it grows: wakes fetches that wait for records.
-    pub fn subscribe(&self) -> watch::Receiver<i64> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<i64> {
         self.end_watch.subscribe()
     }
 
     /// Puts other settings into force for everything that follows.
-    pub fn set_config(&self, config: LogConfig) {
+    pub(crate) fn set_config(&self, config: LogConfig) {
         *self.config.write() = Arc::new(config);
     }
 
     /// The settings in force.
-    pub fn config(&self) -> Arc<LogConfig> {
+    pub(crate) fn config(&self) -> Arc<LogConfig> {
         Arc::clone(&self.config.read())
     }
 
@@ -241,7 +241,7 @@ impl Log {
     ///
     /// # Errors
     /// `LogError::Io`: the log is offline then, because after a failed fsync nobody knows what is on disk.
-    pub fn flush(&self) -> Result<(), LogError> {
+    pub(crate) fn flush(&self) -> Result<(), LogError> {
         let mut writer = self.writer.lock();
         self.check_online(&writer)?;
         self.flush_writer(&mut writer)
@@ -252,7 +252,7 @@ impl Log {
     ///
     /// # Errors
     /// `LogError::Io`: the next open recovers as after a crash; `LogError::Offline` after an earlier storage error.
-    pub fn close(&self) -> Result<(), LogError> {
+    pub(crate) fn close(&self) -> Result<(), LogError> {
         let mut doomed = self.maintenance.lock();
         let mut writer = self.writer.lock();
         if writer.condition == Condition::Closed {

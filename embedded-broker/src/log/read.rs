@@ -27,7 +27,13 @@ impl Log {
     ///
     /// # Errors
     /// `OffsetOutOfRange` when `offset` is not between log start and log end; `Storage` when the file can't be read.
-    pub fn read(&self, offset: i64, max_bytes: usize, min_one: bool, upper: i64) -> Result<Bytes, ReadError> {
+    pub(crate) fn read(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        min_one: bool,
+        upper: i64,
+    ) -> Result<Bytes, ReadError> {
         // The end first: every offset below it lies in one of the segments listed afterwards.
         let end = self.end_offset();
         let (segments, start) = self.segments_and_start();

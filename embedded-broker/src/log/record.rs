@@ -11,19 +11,19 @@ use super::batch::{BatchHeader, HEADER_LEN};
 
 /// A decoded record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogRecord {
+pub(crate) struct LogRecord {
     /// Offset in the log.
-    pub offset: i64,
+    pub(crate) offset: i64,
     /// Milliseconds since the epoch, or -1.
-    pub timestamp: i64,
+    pub(crate) timestamp: i64,
     /// `None` is Kafka's null.
-    pub key: Option<Bytes>,
+    pub(crate) key: Option<Bytes>,
     /// `None` is a tombstone.
-    pub value: Option<Bytes>,
+    pub(crate) value: Option<Bytes>,
     /// In their order; names may repeat.
-    pub headers: Vec<(Bytes, Option<Bytes>)>,
+    pub(crate) headers: Vec<(Bytes, Option<Bytes>)>,
     /// A transaction marker: not for consumers.
-    pub control: bool,
+    pub(crate) control: bool,
 }
 
 /// A record as it lies in its batch.

@@ -9,13 +9,13 @@ use super::{Condition, Log, LogError, Writer};
 
 /// What one round of maintenance did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Maintenance {
+pub(crate) struct Maintenance {
     /// Segments deleted by retention or because they lie before the log start.
-    pub segments_deleted: usize,
+    pub(crate) segments_deleted: usize,
     /// Bytes of log that went with them.
-    pub bytes_deleted: u64,
+    pub(crate) bytes_deleted: u64,
     /// The active segment was closed because of its age.
-    pub rolled: bool,
+    pub(crate) rolled: bool,
 }
 
 /// A deleted file that keeps its place on disk until `file.delete.delay.ms` is over.
@@ -35,7 +35,7 @@ impl Log {
     /// # Errors
     /// `LogError::Io`: what was done before stays done, the rest is tried again next time. `Offline` and `Closed`
     /// when the log takes no work.
-    pub fn maintain(&self) -> Result<Maintenance, LogError> {
+    pub(crate) fn maintain(&self) -> Result<Maintenance, LogError> {
         let mut doomed = self.maintenance.lock();
         let (config, now_ms) = (self.config(), self.clock.now_ms());
         let mut done = Maintenance::default();
@@ -61,7 +61,7 @@ impl Log {
     ///
     /// # Errors
     /// `OffsetOutOfRange` when `offset` is not between log start and log end, `LogError::Io` when it can't be noted.
-    pub fn delete_records_before(&self, offset: i64) -> Result<i64, LogError> {
+    pub(crate) fn delete_records_before(&self, offset: i64) -> Result<i64, LogError> {
         let (start, end) = (self.log_start_offset(), self.end_offset());
         if offset > end || offset < 0 {
             return Err(LogError::OffsetOutOfRange {
@@ -80,7 +80,7 @@ impl Log {
     /// # Errors
     /// `LogError::Io` when the directory cannot be renamed or removed; a renamed one is removed by
     /// [`remove_leftovers`] at the next start.
-    pub fn destroy(&self) -> Result<(), LogError> {
+    pub(crate) fn destroy(&self) -> Result<(), LogError> {
         let _maintenance = self.maintenance.lock();
         self.writer.lock().condition = Condition::Closed;
         let parent = self.dir.parent().unwrap_or(&self.dir);
@@ -204,7 +204,7 @@ const DELETED_DIR: &str = "-delete";
 ///
 /// # Errors
 /// `LogError::Io` when a directory cannot be listed or removed.
-pub fn remove_leftovers(data_dir: &std::path::Path) -> Result<(), LogError> {
+pub(crate) fn remove_leftovers(data_dir: &std::path::Path) -> Result<(), LogError> {
     for entry in std::fs::read_dir(data_dir).map_err(LogError::io("list", data_dir))? {
         let path = entry.map_err(LogError::io("list", data_dir))?.path();
         // `<topic>-<partition>.<32 hex digits>-delete`: the dot and the end cannot be a live partition's name, which
