@@ -1,13 +1,18 @@
 //! Everything request handlers share: settings, topics, groups, the clock.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::BrokerId;
 
+use crate::api::ApiError;
 use crate::clock::SharedClock;
 use crate::config::broker::BrokerSettings;
 use crate::data_dir::DataDir;
-use crate::topics::Catalog;
+use crate::error::BrokerError;
+use crate::producer_ids::ProducerIds;
+use crate::topics::{Catalog, Topic};
 
 /// The only node's id.
 pub(crate) const NODE_ID: BrokerId = BrokerId(1);
@@ -17,7 +22,8 @@ pub(crate) const NODE_ID: BrokerId = BrokerId(1);
 pub(crate) struct Broker {
     settings: BrokerSettings,
     clock: SharedClock,
-    catalog: Catalog,
+    catalog: Arc<Catalog>,
+    producer_ids: ProducerIds,
     address: SocketAddr,
     // Last: the directory's lock is given up after everything in it is closed.
     data_dir: DataDir,
@@ -29,10 +35,11 @@ impl Broker {
         settings: BrokerSettings,
         clock: SharedClock,
         catalog: Catalog,
+        producer_ids: ProducerIds,
         address: SocketAddr,
         data_dir: DataDir,
     ) -> Self {
-        Broker { settings, clock, catalog, address, data_dir }
+        Broker { settings, clock, catalog: Arc::new(catalog), producer_ids, address, data_dir }
     }
 
     /// The settings the broker was started with.
@@ -50,6 +57,20 @@ impl Broker {
         &self.catalog
     }
 
+    /// Ids for idempotent producers.
+    pub(crate) fn producer_ids(&self) -> &ProducerIds {
+        &self.producer_ids
+    }
+
+    /// Deletes a topic and all that hangs on it.
+    pub(crate) async fn delete_topic(&self, topic: &Arc<Topic>) -> Result<(), ApiError> {
+        let (catalog, deleted) = (self.catalog.clone(), topic.clone());
+        let outcome = tokio::task::spawn_blocking(move || catalog.delete(&deleted)).await;
+        outcome.unwrap_or_else(|_| {
+            Err(ApiError::new(ResponseError::UnknownServerError, "the deletion was cut off"))
+        })
+    }
+
     /// The address bound.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
@@ -63,6 +84,12 @@ impl Broker {
         } else {
             self.address
         }
+    }
+
+    /// Flushes and closes everything, and notes that the stop was clean. Blocks on disk.
+    pub(crate) fn close(&self) -> Result<(), BrokerError> {
+        self.catalog.close().map_err(|error| BrokerError::Close(Box::new(error)))?;
+        self.data_dir.mark_clean()
     }
 
     /// The data directory.

@@ -1,8 +1,10 @@
 //! [`EmbeddedBroker`]: a running broker as a value.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::broker::Broker;
@@ -10,46 +12,82 @@ use crate::config::BrokerConfig;
 use crate::config::broker::BrokerSettings;
 use crate::data_dir::DataDir;
 use crate::error::BrokerError;
+use crate::maintenance;
+use crate::producer_ids::ProducerIds;
 use crate::server;
 use crate::stop::{self, StopSender};
-use crate::topics::Catalog;
+use crate::topics::{Catalog, Opener, Store};
 
-/// A broker running on the current tokio runtime.
+/// A running broker.
 ///
-/// Dropping it without [`shutdown`](Self::shutdown) stops it like a crash: nothing acknowledged is lost to the
-/// operating system, but the next start checks the logs.
+/// It has threads of its own, so that a program that blocks its own runtime (a synchronous client in an async test)
+/// does not starve it. Dropping it without [`shutdown`](Self::shutdown) stops it like a crash: nothing acknowledged
+/// is lost, but the next start checks the logs.
 #[derive(Debug)]
 pub struct EmbeddedBroker {
     broker: Arc<Broker>,
     stopping: StopSender,
-    server: Option<JoinHandle<Result<(), BrokerError>>>,
+    tasks: Option<Tasks>,
+}
+
+/// What runs; taken apart by `shutdown` or `drop`.
+#[derive(Debug)]
+struct Tasks {
+    runtime: Runtime,
+    server: JoinHandle<Result<(), BrokerError>>,
+    maintenance: JoinHandle<()>,
 }
 
 impl EmbeddedBroker {
-    /// Opens the data directory, recovers its logs, and listens.
+    /// Opens the data directory, recovers its logs, and listens: clients can connect when this returns.
     ///
     /// # Errors
     /// [`BrokerError::Locked`] if another broker has the directory, [`BrokerError::Listen`] if the address can't be
     /// bound, [`BrokerError::Storage`] or [`BrokerError::Damaged`] if the directory can't be used,
-    /// [`BrokerError::Config`] for a setting out of range.
+    /// [`BrokerError::Config`] for a setting out of range, [`BrokerError::Threads`] without threads to run on.
     pub async fn start(config: BrokerConfig) -> Result<EmbeddedBroker, BrokerError> {
-        let settings = BrokerSettings::new(&config.settings)?;
-        let data_dir = DataDir::open(config.data_dir.as_deref())?;
-        let catalog = Catalog::open(&data_dir, &settings.given, config.clock.clone())?;
-        let listener = server::bind(&config.listen).await?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| BrokerError::Listen { address: config.listen.clone(), source })?;
-        let broker = Arc::new(Broker::new(settings, config.clock, catalog, address, data_dir));
+        let runtime = Builder::new_multi_thread()
+            .thread_name("embedded-broker")
+            .enable_all()
+            .build()
+            .map_err(|source| BrokerError::Threads { source })?;
         let (stopping, stop) = stop::channel();
-        let server = tokio::spawn(server::run(broker.clone(), listener, stop));
-        tracing::info!(%address, data_dir = %broker.data_dir().path().display(), "broker ready");
-        Ok(EmbeddedBroker { broker, stopping, server: Some(server) })
+        let starting = runtime.spawn(async move {
+            // Bound first, so that an address in use fails before anything on disk is touched; the first
+            // connections wait until the logs are open.
+            let listener = server::bind(&config.listen).await?;
+            let broker = tokio::task::spawn_blocking(move || {
+                open(config, listener.local_addr()).map(|broker| (broker, listener))
+            });
+            broker.await.unwrap_or_else(|panic| Err(BrokerError::Threads { source: io::Error::other(panic) }))
+        });
+        let opened = starting
+            .await
+            .unwrap_or_else(|panic| Err(BrokerError::Threads { source: io::Error::other(panic) }));
+        let (broker, listener) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                // A runtime must not be dropped where async code runs.
+                runtime.shutdown_background();
+                return Err(error);
+            }
+        };
+        let broker = Arc::new(broker);
+        let server = runtime.spawn(server::run(broker.clone(), listener, stop.clone()));
+        let maintenance = runtime.spawn(maintenance::run(broker.clone(), stop));
+        let (address, data_dir) = (broker.address(), broker.data_dir().path().display());
+        tracing::info!(%address, %data_dir, "broker ready");
+        Ok(EmbeddedBroker { broker, stopping, tasks: Some(Tasks { runtime, server, maintenance }) })
     }
 
     /// `host:port`, for a client's `bootstrap.servers`.
     pub fn bootstrap_servers(&self) -> String {
-        self.address().to_string()
+        let address = self.address();
+        if address.ip().is_unspecified() {
+            format!("127.0.0.1:{}", address.port())
+        } else {
+            address.to_string()
+        }
     }
 
     /// The address bound.
@@ -61,14 +99,21 @@ impl EmbeddedBroker {
     /// logs, and notes that the next start can skip checking them.
     ///
     /// # Errors
-    /// [`BrokerError::Storage`] if a log can't be flushed; [`BrokerError::StoppedBusy`] if connections had to be cut.
+    /// [`BrokerError::Close`] if a log can't be flushed; [`BrokerError::StoppedBusy`] if connections had to be cut.
     pub async fn shutdown(mut self) -> Result<(), BrokerError> {
         self.stopping.stop();
-        let served = match self.server.take() {
-            Some(server) => server.await.unwrap_or(Ok(())),
-            None => Ok(()),
-        };
-        self.broker.data_dir().mark_clean()?;
+        let Some(Tasks { runtime, server, maintenance }) = self.tasks.take() else { return Ok(()) };
+        let served = server
+            .await
+            .unwrap_or_else(|panic| Err(BrokerError::Threads { source: io::Error::other(panic) }));
+        let maintained = maintenance.await;
+        let broker = self.broker.clone();
+        let closed = runtime.spawn_blocking(move || broker.close()).await;
+        runtime.shutdown_background();
+        if let Err(panic) = maintained {
+            tracing::error!(%panic, "maintenance failed");
+        }
+        closed.unwrap_or_else(|panic| Err(BrokerError::Threads { source: io::Error::other(panic) }))?;
         tracing::info!(address = %self.broker.address(), "broker stopped");
         served
     }
@@ -77,5 +122,19 @@ impl EmbeddedBroker {
 impl Drop for EmbeddedBroker {
     fn drop(&mut self) {
         self.stopping.stop();
+        if let Some(tasks) = self.tasks.take() {
+            tasks.runtime.shutdown_background();
+        }
     }
+}
+
+/// Puts the broker together; blocks on disk.
+fn open(config: BrokerConfig, address: io::Result<SocketAddr>) -> Result<Broker, BrokerError> {
+    let address = address.map_err(|source| BrokerError::Listen { address: config.listen.clone(), source })?;
+    let settings = BrokerSettings::new(&config.settings)?;
+    let data_dir = DataDir::open(config.data_dir.as_deref())?;
+    let opener = Opener { clock: config.clock.clone(), disk: config.disk, clean: data_dir.was_clean() };
+    let catalog = Catalog::open(Store::open(data_dir.path())?, opener, &settings.given)?;
+    let producer_ids = ProducerIds::open(data_dir.path())?;
+    Ok(Broker::new(settings, config.clock, catalog, producer_ids, address, data_dir))
 }

@@ -49,6 +49,15 @@ pub enum BrokerError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A log can't be flushed and closed at the end; what it acknowledged is checked at the next start.
+    #[error("cannot close the logs cleanly")]
+    Close(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The broker's threads can't be started, or one of them failed.
+    #[error("the broker's threads failed")]
+    Threads {
+        /// What the system said.
+        source: io::Error,
+    },
     /// Connections were still being answered when the time allowed for a clean stop ran out.
     #[error("broker at {address} stopped with {connections} connections still busy")]
     StoppedBusy {

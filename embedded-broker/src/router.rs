@@ -107,8 +107,22 @@ macro_rules! routes {
 }
 
 routes! {
+    Produce 3..=13 ProduceRequest => produce,
+    Fetch 4..=18 FetchRequest => fetch,
+    ListOffsets 1..=10 ListOffsetsRequest => list_offsets,
     Metadata 0..=13 MetadataRequest => metadata,
     ApiVersions 0..=4 ApiVersionsRequest => api_versions,
+    CreateTopics 2..=7 CreateTopicsRequest => create_topics,
+    DeleteTopics 1..=6 DeleteTopicsRequest => delete_topics,
+    DeleteRecords 0..=2 DeleteRecordsRequest => delete_records,
+    InitProducerId 0..=5 InitProducerIdRequest => init_producer_id,
+    OffsetForLeaderEpoch 2..=4 OffsetForLeaderEpochRequest => offset_for_leader_epoch,
+    DescribeConfigs 1..=4 DescribeConfigsRequest => describe_configs,
+    AlterConfigs 0..=2 AlterConfigsRequest => alter_configs,
+    DescribeLogDirs 1..=4 DescribeLogDirsRequest => describe_log_dirs,
+    CreatePartitions 0..=3 CreatePartitionsRequest => create_partitions,
+    IncrementalAlterConfigs 0..=1 IncrementalAlterConfigsRequest => incremental_alter_configs,
+    DescribeCluster 0..=2 DescribeClusterRequest => describe_cluster,
 }
 
 /// Decodes one frame (without its size), runs the handler, encodes the answer.

@@ -24,6 +24,11 @@ impl StopSender {
 }
 
 impl StopSignal {
+    /// Whether the signal was given.
+    pub(crate) fn is_stopped(&self) -> bool {
+        *self.0.borrow()
+    }
+
     /// Waits for the signal.
     pub(crate) async fn stopped(&mut self) {
         // An error means that the sender is gone: the broker was dropped.

@@ -10,7 +10,7 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
-use crate::api::NONE;
+use crate::api::{CLUSTER_OPERATIONS, LEADER_EPOCH, NONE, TOPIC_OPERATIONS};
 use crate::broker::{Broker, NODE_ID};
 use crate::config::Settings;
 use crate::router::RequestContext;
@@ -36,7 +36,13 @@ pub(crate) async fn handle(
         .with_node_id(NODE_ID)
         .with_host(StrBytes::from_string(address.ip().to_string()))
         .with_port(address.port().into());
+    let mut topics: Vec<MetadataResponseTopic> = topics;
+    if version >= 8 && request.include_topic_authorized_operations {
+        topics.iter_mut().for_each(|topic| topic.topic_authorized_operations = TOPIC_OPERATIONS);
+    }
+    let operations = (8..=10).contains(&version) && request.include_cluster_authorized_operations;
     MetadataResponse::default()
+        .with_cluster_authorized_operations(if operations { CLUSTER_OPERATIONS } else { i32::MIN })
         .with_brokers(vec![node])
         .with_cluster_id(
             (version >= 2).then(|| StrBytes::from_string(broker.data_dir().cluster_id().to_owned())),
@@ -86,11 +92,13 @@ fn find_or_create(broker: &Broker, name: &str, create: bool) -> Result<Arc<Topic
 
 fn describe(topic: &Topic) -> MetadataResponseTopic {
     let partition = |index| {
+        // A partition whose log can't be opened has no leader, as in Apache Kafka when its directory fails.
+        let online = topic.log(index).is_ok();
         MetadataResponsePartition::default()
-            .with_error_code(NONE)
+            .with_error_code(if online { NONE } else { ResponseError::LeaderNotAvailable.code() })
             .with_partition_index(index)
             .with_leader_id(NODE_ID)
-            .with_leader_epoch(0)
+            .with_leader_epoch(LEADER_EPOCH)
             .with_replica_nodes(vec![NODE_ID])
             .with_isr_nodes(vec![NODE_ID])
     };

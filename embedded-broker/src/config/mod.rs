@@ -8,8 +8,11 @@ pub(crate) mod topic;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::clock::{SharedClock, SystemClock};
+use crate::fault::DiskFaults;
+use crate::log::Disk;
 use key::ConfigKey;
 
 /// A setting that can't be used.
@@ -53,6 +56,7 @@ pub struct BrokerConfig {
     pub(crate) listen: String,
     pub(crate) settings: Settings,
     pub(crate) clock: SharedClock,
+    pub(crate) disk: Disk,
 }
 
 impl Default for BrokerConfig {
@@ -61,7 +65,8 @@ impl Default for BrokerConfig {
             data_dir: None,
             listen: "127.0.0.1:0".to_owned(),
             settings: Settings::new(),
-            clock: std::sync::Arc::new(SystemClock),
+            clock: Arc::new(SystemClock),
+            disk: Disk::default(),
         }
     }
 }
@@ -90,6 +95,13 @@ impl BrokerConfig {
     #[must_use]
     pub fn clock(mut self, clock: SharedClock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Lets `faults` decide which changes to the logs' files fail, for tests of what a broken or full disk does.
+    #[must_use]
+    pub fn disk_faults(mut self, faults: Arc<dyn DiskFaults>) -> Self {
+        self.disk = Disk::with_faults(faults);
         self
     }
 

@@ -12,7 +12,7 @@ use super::LogError;
 
 /// A kind of change to the file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum DiskOp {
+pub enum DiskOp {
     /// A file is created.
     Create,
     /// Bytes are written.
@@ -29,7 +29,7 @@ pub(crate) enum DiskOp {
 
 /// What a fault plan wants to happen to an operation.
 #[derive(Debug)]
-pub(crate) enum DiskFault {
+pub enum DiskFault {
     /// Fails without effect.
     Fail(io::Error),
     /// A write puts only the first bytes on disk, then fails (a full disk). Other operations fail without effect.
@@ -37,7 +37,7 @@ pub(crate) enum DiskFault {
 }
 
 /// Decides which operations fail. Called before each of them.
-pub(crate) trait DiskFaults: Send + Sync + fmt::Debug {
+pub trait DiskFaults: Send + Sync + fmt::Debug {
     /// `None` lets the operation through. `len` is the number of bytes of a write, else 0.
     fn check(&self, op: DiskOp, path: &Path, len: usize) -> Option<DiskFault>;
 }

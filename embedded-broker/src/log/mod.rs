@@ -51,7 +51,8 @@ use tokio::sync::watch;
 
 pub(crate) use self::append::Appended;
 pub(crate) use self::config::LogConfig;
-pub(crate) use self::disk::{Disk, DiskFault, DiskFaults, DiskOp};
+pub(crate) use self::disk::Disk;
+pub use self::disk::{DiskFault, DiskFaults, DiskOp};
 pub(crate) use self::error::{AppendError, LogError, ReadError};
 pub(crate) use self::record::LogRecord;
 pub(crate) use self::retain::{Maintenance, remove_leftovers};

@@ -90,6 +90,13 @@ impl Log {
         std::fs::remove_dir_all(&doomed).map_err(LogError::io("delete", &doomed))
     }
 
+    /// Refuses appends from now on, without making anything durable: the topic was deleted.
+    pub(crate) fn abandon(&self) {
+        self.writer.lock().condition = Condition::Closed;
+        // Wakes waiting fetches.
+        self.end_watch.send_modify(|_| {});
+    }
+
     fn roll_if_old(&self, writer: &mut Writer, config: &LogConfig, now_ms: i64) -> Result<bool, LogError> {
         let age = now_ms.saturating_sub(writer.active.stats().created_ms);
         let due = writer.active.len() > 0 && age > config.effective_segment_ms();

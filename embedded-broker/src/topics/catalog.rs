@@ -1,67 +1,23 @@
-//! The set of topics in memory, in step with [`Store`].
+//! The set of topics: in memory for the handlers, in step with [`Store`].
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use kafka_protocol::ResponseError;
 use parking_lot::{Mutex, RwLock};
 use uuid::Uuid;
 
+use super::open::{self, Opener};
+use super::settings::{log_config, min_insync_replicas};
 use super::store::{self, Store, Stored};
-use super::{OFFSETS_TOPIC, name};
+use super::topic::Topic;
+use super::{MAX_PARTITIONS, name};
 use crate::api::ApiError;
-use crate::clock::SharedClock;
 use crate::config::Settings;
-use crate::data_dir::DataDir;
 use crate::error::BrokerError;
+use crate::log::{Log, LogConfig};
 
-/// More partitions than this in one topic are refused: each costs open files.
-const MAX_PARTITIONS: i32 = 100_000;
-
-/// A topic: its partitions and settings can grow and change, its name and id can't.
-#[derive(Debug)]
-pub(crate) struct Topic {
-    pub(crate) name: Arc<str>,
-    pub(crate) id: Uuid,
-    partitions: RwLock<Vec<Arc<Partition>>>,
-    overrides: RwLock<Settings>,
-}
-
-/// One partition.
-#[derive(Debug)]
-pub(crate) struct Partition {
-    pub(crate) index: i32,
-}
-
-impl Topic {
-    /// Whether the topic is the broker's own.
-    pub(crate) fn is_internal(&self) -> bool {
-        &*self.name == OFFSETS_TOPIC
-    }
-
-    /// The partitions, by index.
-    pub(crate) fn partitions(&self) -> Vec<Arc<Partition>> {
-        self.partitions.read().clone()
-    }
-
-    /// How many partitions there are.
-    pub(crate) fn partition_count(&self) -> i32 {
-        i32::try_from(self.partitions.read().len()).unwrap_or(i32::MAX)
-    }
-
-    /// The partition of that number.
-    pub(crate) fn partition(&self, index: i32) -> Option<Arc<Partition>> {
-        self.partitions.read().get(usize::try_from(index).ok()?).cloned()
-    }
-
-    /// The settings set on the topic.
-    pub(crate) fn overrides(&self) -> Settings {
-        self.overrides.read().clone()
-    }
-}
-
-/// A topic to be created, already checked.
+/// A topic to be created, its settings already checked.
 #[derive(Debug)]
 pub(crate) struct NewTopic<'a> {
     pub(crate) name: &'a str,
@@ -75,33 +31,38 @@ struct Index {
     by_id: HashMap<Uuid, Arc<Topic>>,
 }
 
-/// The topics.
+/// The topics. Lookups take a read lock for a moment; changes happen one after another and block on disk.
 #[derive(Debug)]
 pub(crate) struct Catalog {
     store: Store,
+    opener: Opener,
     index: RwLock<Index>,
-    /// Held over a change of disk and memory, so that changes happen one after another.
+    /// Held over a change of disk and memory.
     changing: Mutex<()>,
     broker_settings: Settings,
-    clock: SharedClock,
 }
 
 impl Catalog {
-    /// Loads the topics of a data directory and opens their logs.
+    /// Loads the topics of a data directory and opens their logs, several at a time. A log that can't be opened
+    /// takes its partition offline, not the broker.
     pub(crate) fn open(
-        data_dir: &DataDir,
+        store: Store,
+        opener: Opener,
         broker_settings: &Settings,
-        clock: SharedClock,
     ) -> Result<Self, BrokerError> {
+        let topics = store.load()?;
+        let configs = topics.iter().map(|topic| log_config(&topic.overrides, broker_settings));
+        let opened = open::open_all(&store, &opener, topics.iter().zip(configs));
         let catalog = Catalog {
-            store: Store::open(data_dir.path())?,
+            store,
+            opener: opener.after_start(),
             index: RwLock::default(),
             changing: Mutex::new(()),
             broker_settings: broker_settings.clone(),
-            clock,
         };
-        for stored in catalog.store.load()? {
-            catalog.insert(catalog.open_topic(&stored));
+        for (topic, logs) in topics.into_iter().zip(opened) {
+            let min_insync = min_insync_replicas(&topic.overrides, broker_settings);
+            catalog.insert(Arc::new(Topic::new(&topic.name, topic.id, logs, topic.overrides, min_insync)));
         }
         Ok(catalog)
     }
@@ -110,16 +71,6 @@ impl Catalog {
         let mut index = self.index.write();
         index.by_id.insert(topic.id, topic.clone());
         index.by_name.insert(topic.name.clone(), topic);
-    }
-
-    fn open_topic(&self, stored: &Stored) -> Arc<Topic> {
-        let partitions = (0..stored.partitions).map(|index| Arc::new(Partition { index })).collect();
-        Arc::new(Topic {
-            name: stored.name.as_str().into(),
-            id: stored.id,
-            partitions: RwLock::new(partitions),
-            overrides: RwLock::new(stored.overrides.clone()),
-        })
     }
 
     /// The topic of that name.
@@ -137,9 +88,24 @@ impl Catalog {
         self.index.read().by_name.values().cloned().collect()
     }
 
+    /// The log of a topic's partition.
+    pub(crate) fn log(&self, topic: &str, partition: i32) -> Result<Arc<Log>, ResponseError> {
+        self.topic(topic).ok_or(ResponseError::UnknownTopicOrPartition)?.log(partition)
+    }
+
+    /// Every log that is online.
+    pub(crate) fn logs(&self) -> Vec<Arc<Log>> {
+        self.topics().iter().flat_map(|topic| topic.logs()).collect()
+    }
+
     /// The broker's settings that topics fall back to.
     pub(crate) fn broker_settings(&self) -> &Settings {
         &self.broker_settings
+    }
+
+    /// A topic's settings in force, as its logs take them.
+    pub(crate) fn log_config(&self, topic: &Topic) -> LogConfig {
+        log_config(&topic.overrides(), &self.broker_settings)
     }
 
     /// Says whether a topic could be created, without creating it.
@@ -148,18 +114,14 @@ impl Catalog {
             ApiError::new(ResponseError::InvalidTopicException, format!("Topic name is invalid: {reason}"))
         })?;
         if !(1..=MAX_PARTITIONS).contains(&new.partitions) {
-            let message = format!(
-                "Number of partitions was set to an invalid value {}; it must be 1 to {MAX_PARTITIONS}.",
-                new.partitions
-            );
+            let message =
+                format!("Number of partitions must be 1 to {MAX_PARTITIONS}, not {}.", new.partitions);
             return Err(ApiError::new(ResponseError::InvalidPartitions, message));
         }
         let index = self.index.read();
         if index.by_name.contains_key(new.name) {
-            return Err(ApiError::new(
-                ResponseError::TopicAlreadyExists,
-                format!("Topic '{}' already exists.", new.name),
-            ));
+            let message = format!("Topic '{}' already exists.", new.name);
+            return Err(ApiError::new(ResponseError::TopicAlreadyExists, message));
         }
         match index.by_name.keys().find(|other| name::collide(other, new.name)) {
             Some(other) => Err(ApiError::new(
@@ -180,54 +142,56 @@ impl Catalog {
             partitions: new.partitions,
             overrides: new.overrides,
         };
-        let topic = self.open_topic(&stored);
-        if let Err(error) = self.store.save(&stored) {
-            self.store.discard(new.name);
-            return Err(storage_error(&error));
-        }
+        let config = log_config(&stored.overrides, &self.broker_settings);
+        let logs: Result<Vec<_>, _> = (0..stored.partitions)
+            .map(|index| self.open_log(&stored.name, index, config.clone()).map(Some))
+            .collect();
+        // The topic's file comes last: with it the topic exists.
+        let saved = logs
+            .and_then(|logs| self.store.save(&stored).map(|()| logs).map_err(|error| storage_error(&error)));
+        let logs = saved.inspect_err(|_| self.store.discard(new.name))?;
+        let min_insync = min_insync_replicas(&stored.overrides, &self.broker_settings);
+        let topic = Arc::new(Topic::new(&stored.name, stored.id, logs, stored.overrides, min_insync));
         self.insert(topic.clone());
         tracing::info!(topic = new.name, partitions = new.partitions, "topic created");
         Ok(topic)
     }
 
-    /// Deletes a topic: gone for clients on return; its files go as soon as nobody reads them.
+    /// Deletes a topic: gone for clients and the next start on return, its files a moment later.
     pub(crate) fn delete(&self, topic: &Topic) -> Result<(), ApiError> {
-        let _changing = self.changing.lock();
+        let changing = self.changing.lock();
         if self.topic_by_id(topic.id).is_none() {
-            return Err(ApiError::new(
-                ResponseError::UnknownTopicOrPartition,
-                "This server does not host this topic.",
-            ));
+            let message = "This server does not host this topic-partition.";
+            return Err(ApiError::new(ResponseError::UnknownTopicOrPartition, message));
         }
-        let left: PathBuf =
-            self.store.retire(&topic.name, topic.id).map_err(|error| storage_error(&error))?;
+        let left = self.store.retire(&topic.name, topic.id).map_err(|error| storage_error(&error))?;
         {
             let mut index = self.index.write();
             index.by_id.remove(&topic.id);
             index.by_name.remove(&topic.name);
         }
-        tracing::info!(topic = &*topic.name, "topic deleted");
+        drop(changing);
+        for log in topic.logs() {
+            // A fetch or append that still holds the log gets a refusal instead of a file nobody will read.
+            log.abandon();
+        }
         store::remove(&left);
+        tracing::info!(topic = &*topic.name, "topic deleted");
         Ok(())
     }
 
     /// Adds partitions up to `count` in total.
     pub(crate) fn grow(&self, topic: &Topic, count: i32) -> Result<(), ApiError> {
         let _changing = self.changing.lock();
-        let have = topic.partition_count();
-        if count <= have {
-            let message =
-                format!("Topic currently has {have} partitions, which is higher than the requested {count}.");
-            let message =
-                if count == have { format!("Topic already has {have} partition(s).") } else { message };
-            return Err(ApiError::new(ResponseError::InvalidPartitions, message));
-        }
-        if count > MAX_PARTITIONS {
-            let message = format!("a topic can have at most {MAX_PARTITIONS} partitions");
-            return Err(ApiError::new(ResponseError::InvalidPartitions, message));
-        }
+        topic.check_growth(count)?;
+        let config = self.log_config(topic);
+        let added: Result<Vec<_>, _> = (topic.partition_count()..count)
+            .map(|index| self.open_log(&topic.name, index, config.clone()).map(Some))
+            .collect();
+        let added = added?;
         self.save(topic, count, topic.overrides())?;
-        topic.partitions.write().extend((have..count).map(|index| Arc::new(Partition { index })));
+        topic.add_partitions(added);
+        tracing::info!(topic = &*topic.name, partitions = count, "partitions added");
         Ok(())
     }
 
@@ -235,18 +199,42 @@ impl Catalog {
     pub(crate) fn reconfigure(&self, topic: &Topic, overrides: Settings) -> Result<(), ApiError> {
         let _changing = self.changing.lock();
         self.save(topic, topic.partition_count(), overrides.clone())?;
-        *topic.overrides.write() = overrides;
+        let config = log_config(&overrides, &self.broker_settings);
+        let min_insync = min_insync_replicas(&overrides, &self.broker_settings);
+        tracing::info!(topic = &*topic.name, ?overrides, "topic settings changed");
+        topic.reconfigure(overrides, min_insync, &config);
         Ok(())
+    }
+
+    fn open_log(&self, topic: &str, index: i32, config: LogConfig) -> Result<Arc<Log>, ApiError> {
+        let dir = self.store.partition_dir(topic, index);
+        self.opener.open(&dir, topic, index, config).map(Arc::new).map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "cannot create a partition");
+            ApiError::new(ResponseError::KafkaStorageError, error.to_string())
+        })
     }
 
     fn save(&self, topic: &Topic, partitions: i32, overrides: Settings) -> Result<(), ApiError> {
         let stored = Stored { name: topic.name.to_string(), id: topic.id, partitions, overrides };
         self.store.save(&stored).map_err(|error| storage_error(&error))
     }
+
+    /// Makes everything durable and closes the logs; the first fault is returned, the other logs are closed all the
+    /// same.
+    pub(crate) fn close(&self) -> Result<(), crate::log::LogError> {
+        let mut outcome = Ok(());
+        for log in self.logs() {
+            if let Err(error) = log.close() {
+                tracing::error!(error = &error as &dyn std::error::Error, "cannot close a log cleanly");
+                outcome = outcome.and(Err(error));
+            }
+        }
+        outcome
+    }
 }
 
 fn storage_error(error: &BrokerError) -> ApiError {
+    tracing::error!(error = error as &dyn std::error::Error, "storage failed");
     let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
-    tracing::error!(%error, source, "storage failed");
     ApiError::new(ResponseError::KafkaStorageError, format!("{error}{source}"))
 }

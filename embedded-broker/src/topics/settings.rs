@@ -1,7 +1,8 @@
 //! A topic's settings: its own over the broker's over the defaults.
 
 use crate::config::key::ConfigKey;
-use crate::config::{ConfigError, Settings, topic, unknown};
+use crate::config::{ConfigError, Settings, broker, topic, unknown};
+use crate::log::LogConfig;
 
 /// Where a setting's value comes from (`DescribeConfigs`' config source).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,59 @@ fn check_lags(overrides: &Settings, broker: &Settings) -> Result<(), ConfigError
     })
 }
 
+/// Reads parsed values; every text in reach was checked when it was set, defaults pass their own check by test.
+struct Reader<'a> {
+    overrides: &'a Settings,
+    broker: &'a Settings,
+}
+
+impl Reader<'_> {
+    fn text(&self, name: &str) -> &str {
+        topic::find(name).map_or("", |key| effective(key, self.overrides, self.broker).0)
+    }
+
+    fn get<T: std::str::FromStr + Default>(&self, name: &str) -> T {
+        self.text(name).parse().unwrap_or_default()
+    }
+
+    fn list_has(&self, name: &str, word: &str) -> bool {
+        self.text(name).split(',').any(|item| item == word)
+    }
+}
+
+/// The settings in force, as a log takes them.
+pub(crate) fn log_config(overrides: &Settings, broker_settings: &Settings) -> LogConfig {
+    let read = Reader { overrides, broker: broker_settings };
+    let expiration = broker::find("producer.id.expiration.ms").map_or("", |key| key.default);
+    let expiration = broker_settings.get("producer.id.expiration.ms").map_or(expiration, String::as_str);
+    LogConfig {
+        segment_bytes: read.get("segment.bytes"),
+        segment_ms: read.get("segment.ms"),
+        retention_ms: read.get("retention.ms"),
+        retention_bytes: read.get("retention.bytes"),
+        delete: read.list_has("cleanup.policy", "delete"),
+        compact: read.list_has("cleanup.policy", "compact"),
+        delete_retention_ms: read.get("delete.retention.ms"),
+        min_compaction_lag_ms: read.get("min.compaction.lag.ms"),
+        max_compaction_lag_ms: read.get("max.compaction.lag.ms"),
+        min_cleanable_dirty_ratio: read.get("min.cleanable.dirty.ratio"),
+        file_delete_delay_ms: read.get("file.delete.delay.ms"),
+        log_append_time: read.text("message.timestamp.type") == "LogAppendTime",
+        timestamp_before_max_ms: read.get("message.timestamp.before.max.ms"),
+        timestamp_after_max_ms: read.get("message.timestamp.after.max.ms"),
+        max_message_bytes: read.get("max.message.bytes"),
+        index_interval_bytes: read.get("index.interval.bytes"),
+        flush_messages: read.get("flush.messages"),
+        flush_ms: read.get("flush.ms"),
+        producer_id_expiration_ms: expiration.parse().unwrap_or(i64::MAX),
+    }
+}
+
+/// `min.insync.replicas` in force.
+pub(crate) fn min_insync_replicas(overrides: &Settings, broker: &Settings) -> i32 {
+    Reader { overrides, broker }.get("min.insync.replicas")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +126,11 @@ mod tests {
         assert_eq!(effective(key, &own, &broker), ("5", Source::Broker));
         own.insert("retention.ms".to_owned(), "7".to_owned());
         assert_eq!(effective(key, &own, &broker), ("7", Source::Topic));
+    }
+
+    #[test]
+    fn the_defaults_here_are_the_logs_own() {
+        assert_eq!(log_config(&Settings::new(), &Settings::new()), LogConfig::default());
     }
 
     #[test]
