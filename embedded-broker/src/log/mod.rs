@@ -22,6 +22,7 @@
 mod append;
 mod batch;
 mod checkpoint;
+mod clean;
 mod config;
 mod disk;
 mod error;
@@ -36,8 +37,6 @@ mod roll;
 mod scan;
 mod segment;
 #[cfg(test)]
-mod test_support;
-#[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
@@ -50,6 +49,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 pub(crate) use self::append::Appended;
+pub(crate) use self::clean::Compaction;
 pub(crate) use self::config::LogConfig;
 pub(crate) use self::disk::Disk;
 pub use self::disk::{DiskFault, DiskFaults, DiskOp};
@@ -95,8 +95,8 @@ pub(crate) struct Log {
     clock: SharedClock,
     disk: Disk,
     config: RwLock<Arc<LogConfig>>,
-    /// Held during retention and compaction; holds the files that wait for their deletion.
-    maintenance: Mutex<Vec<retain::Doomed>>,
+    /// Held during retention and compaction.
+    maintenance: Mutex<retain::Chores>,
     writer: Mutex<Writer>,
     shared: RwLock<Shared>,
     checkpoint: Mutex<Checkpoint>,
@@ -254,7 +254,7 @@ impl Log {
     /// # Errors
     /// `LogError::Io`: the next open recovers as after a crash; `LogError::Offline` after an earlier storage error.
     pub(crate) fn close(&self) -> Result<(), LogError> {
-        let mut doomed = self.maintenance.lock();
+        let mut chores = self.maintenance.lock();
         let mut writer = self.writer.lock();
         if writer.condition == Condition::Closed {
             return Ok(());
@@ -264,7 +264,8 @@ impl Log {
         writer.condition = Condition::Closed;
         writer.active.write_indexes(&self.disk)?;
         self.write_snapshot(&mut writer)?;
-        for file in doomed.drain(..) {
+        self.finish_swap(&mut chores)?;
+        for file in chores.doomed.drain(..) {
             self.disk.remove(&file.path)?;
         }
         let clean = Some((writer.next_offset, writer.active.len()));

@@ -115,13 +115,11 @@ impl Producers {
         self.by_id.retain(|_, producer| producer.last_ms >= before_ms);
     }
 
-    /// True if the batch is its producer's last one: compaction keeps it, emptied, so that a restart still finds the
+    /// Each producer's last offset: compaction keeps that batch, if need be emptied, so that a restart still finds the
     /// sequence number.
-    pub(crate) fn is_last_of_producer(&self, batch: &BatchHeader) -> bool {
-        batch.has_producer()
-            && self.by_id.get(&batch.producer_id).is_some_and(|producer| {
-                producer.batches.back().is_some_and(|last| last.last_offset == batch.last_offset())
-            })
+    pub(crate) fn last_offsets(&self) -> HashMap<i64, i64> {
+        let last = |producer: &Producer| producer.batches.back().map(|batch| batch.last_offset);
+        self.by_id.iter().filter_map(|(id, producer)| Some((*id, last(producer)?))).collect()
     }
 
     /// The state as bytes: version i16, CRC-32C u32 of the rest, then per producer id, epoch, last time, batches.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::checkpoint::Checkpoint;
+use super::clean::finish_swaps;
 use super::config::LogConfig;
 use super::disk::Disk;
 use super::index::SegmentIndex;
@@ -50,6 +51,7 @@ pub(super) fn recover(
 impl Recovery<'_> {
     fn run(&self, clean_shutdown: bool) -> Result<Recovered, LogError> {
         let mut checkpoint = Checkpoint::load(self.dir)?;
+        finish_swaps(self.disk, self.dir)?;
         let files = self.sweep()?;
         let (mut segments, next_offset, clean) = match self.open_clean(&files, &checkpoint, clean_shutdown)? {
             Some((segments, next_offset)) => (segments, next_offset, true),
@@ -88,7 +90,7 @@ impl Recovery<'_> {
         Ok(Recovered { segments, active, next_offset, producers, snapshots, checkpoint })
     }
 
-    /// Lists the directory; deletes temporary files and finishes compactions.
+    /// Lists the directory and deletes temporary files.
     fn sweep(&self) -> Result<Files, LogError> {
         let mut files = Files::default();
         for entry in fs::read_dir(self.dir).map_err(LogError::io("list", self.dir))? {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::clean::{Compaction, Swap};
 use super::config::LogConfig;
 use super::segment::Segment;
 use super::{Condition, Log, LogError, Writer};
@@ -16,6 +17,8 @@ pub(crate) struct Maintenance {
     pub(crate) bytes_deleted: u64,
     /// The active segment was closed because of its age.
     pub(crate) rolled: bool,
+    /// The log was compacted.
+    pub(crate) compacted: Option<Compaction>,
 }
 
 /// A deleted file that keeps its place on disk until `file.delete.delay.ms` is over.
@@ -25,18 +28,26 @@ pub(super) struct Doomed {
     pub(super) due_ms: i64,
 }
 
+/// What maintenance has still to do; the lock on it lets one maintenance run at a time.
+#[derive(Debug, Default)]
+pub(super) struct Chores {
+    pub(super) doomed: Vec<Doomed>,
+    /// A compacted segment whose files are not in place because of a storage error.
+    pub(super) unfinished: Option<Swap>,
+}
+
 /// Suffix of files that wait for their deletion; recovery deletes them.
 pub(super) const DELETED: &str = "deleted";
 
 impl Log {
     /// The periodic work: closes an active segment that is too old, fsyncs closed segments, deletes what retention
-    /// allows, forgets silent producers and removes files whose delay is over. Blocks on disk for long.
+    /// allows, forgets silent producers, removes files whose delay is over and compacts when it is due. Blocks on disk for long.
     ///
     /// # Errors
     /// `LogError::Io`: what was done before stays done, the rest is tried again next time. `Offline` and `Closed`
     /// when the log takes no work.
     pub(crate) fn maintain(&self) -> Result<Maintenance, LogError> {
-        let mut doomed = self.maintenance.lock();
+        let mut chores = self.maintenance.lock();
         let (config, now_ms) = (self.config(), self.clock.now_ms());
         let mut done = Maintenance::default();
         {
@@ -50,9 +61,11 @@ impl Log {
                 self.flush_writer(&mut writer)?;
             }
         }
+        self.finish_swap(&mut chores)?;
         self.flush_closed_segments()?;
-        self.retain(&mut doomed, &config, now_ms, &mut done)?;
-        self.remove_doomed(&mut doomed, now_ms)?;
+        self.retain(&mut chores, &config, now_ms, &mut done)?;
+        self.remove_doomed(&mut chores, now_ms)?;
+        done.compacted = self.compact_if_due(&mut chores, &config, now_ms)?;
         Ok(done)
     }
 
@@ -139,7 +152,7 @@ impl Log {
 
     fn retain(
         &self,
-        doomed: &mut Vec<Doomed>,
+        chores: &mut Chores,
         config: &LogConfig,
         now_ms: i64,
         done: &mut Maintenance,
@@ -169,7 +182,7 @@ impl Log {
             done.segments_deleted += 1;
             done.bytes_deleted += segment.len();
             tracing::debug!(partition = %self.name, base_offset = segment.base_offset, "segment deleted");
-            self.doom_segment(doomed, segment, config, now_ms)?;
+            self.doom_segment(chores, segment, config, now_ms)?;
         }
         Ok(())
     }
@@ -177,7 +190,7 @@ impl Log {
     /// Takes a segment's files out of the log: renamed now, removed after `file.delete.delay.ms`.
     pub(super) fn doom_segment(
         &self,
-        doomed: &mut Vec<Doomed>,
+        chores: &mut Chores,
         segment: &Segment,
         config: &LogConfig,
         now_ms: i64,
@@ -190,14 +203,14 @@ impl Log {
         }
         let path = segment.path.with_extension(format!("log.{DELETED}"));
         self.disk.rename(&segment.path, &path)?;
-        doomed.push(Doomed { path, due_ms: now_ms.saturating_add(config.file_delete_delay_ms) });
+        chores.doomed.push(Doomed { path, due_ms: now_ms.saturating_add(config.file_delete_delay_ms) });
         Ok(())
     }
 
-    fn remove_doomed(&self, doomed: &mut Vec<Doomed>, now_ms: i64) -> Result<(), LogError> {
-        while let Some(at) = doomed.iter().position(|file| file.due_ms <= now_ms) {
-            self.disk.remove(&doomed[at].path)?;
-            doomed.swap_remove(at);
+    fn remove_doomed(&self, chores: &mut Chores, now_ms: i64) -> Result<(), LogError> {
+        while let Some(at) = chores.doomed.iter().position(|file| file.due_ms <= now_ms) {
+            self.disk.remove(&chores.doomed[at].path)?;
+            chores.doomed.swap_remove(at);
         }
         Ok(())
     }
@@ -235,8 +248,11 @@ fn too_old(segments: &[Arc<Segment>], config: &LogConfig, now_ms: i64) -> usize 
     }
     let last = segments.len().saturating_sub(1);
     let expired = |(at, segment): &(usize, &Arc<Segment>)| {
-        let empty_active = *at == last && segment.len() == 0;
-        !empty_active && now_ms.saturating_sub(segment.newest_ms()) > config.retention_ms
+        if segment.len() == 0 {
+            // Compaction may leave an empty segment at the front; an empty active one is as it should be.
+            return *at < last;
+        }
+        now_ms.saturating_sub(segment.newest_ms()) > config.retention_ms
     };
     segments.iter().enumerate().take_while(expired).count()
 }

@@ -6,42 +6,42 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::records::{Compression, Record, RecordBatchEncoder, RecordEncodeOptions, TimestampType};
 
-use super::{Log, LogConfig, LogRecord, TopicPartitionName};
+use super::super::{Disk, Log, LogConfig, LogRecord, TopicPartitionName};
 use crate::clock::ManualClock;
 
 /// 2023-11-14, a time that every test starts at.
-pub(super) const NOW: i64 = 1_700_000_000_000;
+pub(crate) const NOW: i64 = 1_700_000_000_000;
 
 /// A batch of an idempotent (or, with id -1, any) producer. Records are (timestamp, key, value).
 #[derive(Debug, Clone)]
-pub(super) struct Batch {
-    pub(super) codec: Compression,
-    pub(super) producer: (i64, i16, i32),
-    pub(super) records: Vec<(i64, Option<String>, Option<String>)>,
+pub(crate) struct Batch {
+    pub(crate) codec: Compression,
+    pub(crate) producer: (i64, i16, i32),
+    pub(crate) records: Vec<(i64, Option<String>, Option<String>)>,
 }
 
 impl Batch {
-    pub(super) fn of(records: Vec<(i64, Option<String>, Option<String>)>) -> Self {
+    pub(crate) fn of(records: Vec<(i64, Option<String>, Option<String>)>) -> Self {
         Batch { codec: Compression::None, producer: (-1, -1, -1), records }
     }
 
     /// Records with these keys and values, all at `NOW`.
-    pub(super) fn pairs(pairs: &[(&str, &str)]) -> Self {
+    pub(crate) fn pairs(pairs: &[(&str, &str)]) -> Self {
         Batch::of(pairs.iter().map(|(k, v)| (NOW, Some((*k).to_owned()), Some((*v).to_owned()))).collect())
     }
 
-    pub(super) fn by(mut self, id: i64, epoch: i16, sequence: i32) -> Self {
+    pub(crate) fn by(mut self, id: i64, epoch: i16, sequence: i32) -> Self {
         self.producer = (id, epoch, sequence);
         self
     }
 
-    pub(super) fn with(mut self, codec: Compression) -> Self {
+    pub(crate) fn with(mut self, codec: Compression) -> Self {
         self.codec = codec;
         self
     }
 
     /// The bytes a client sends.
-    pub(super) fn bytes(&self) -> Bytes {
+    pub(crate) fn bytes(&self) -> Bytes {
         let (producer_id, producer_epoch, base_sequence) = self.producer;
         let records: Vec<_> = self
             .records
@@ -75,27 +75,32 @@ impl Batch {
     }
 }
 
-pub(super) fn name() -> TopicPartitionName {
+pub(crate) fn name() -> TopicPartitionName {
     TopicPartitionName::new("topic", 0)
 }
 
-pub(super) fn clock() -> Arc<ManualClock> {
+pub(crate) fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(NOW))
 }
 
-pub(super) fn open(dir: &Path, config: LogConfig, clock: &Arc<ManualClock>, clean: bool) -> Log {
+pub(crate) fn open(dir: &Path, config: LogConfig, clock: &Arc<ManualClock>, clean: bool) -> Log {
     Log::open(dir, name(), config, Arc::clone(clock) as _, clean).unwrap()
 }
 
+/// A log on a disk whose faults are planned.
+pub(crate) fn open_on(disk: Disk, dir: &Path, config: LogConfig, clock: &Arc<ManualClock>) -> Log {
+    Log::open_on(disk, dir, name(), config, Arc::clone(clock) as _, false).unwrap()
+}
+
 /// Everything in the log, decoded.
-pub(super) fn records(log: &Log) -> Vec<LogRecord> {
+pub(crate) fn records(log: &Log) -> Vec<LogRecord> {
     let mut records = Vec::new();
     log.for_each_record(0, &mut |record| records.push(record)).unwrap();
     records
 }
 
 /// (offset, key, value) of everything in the log.
-pub(super) fn contents(log: &Log) -> Vec<(i64, String, Option<String>)> {
+pub(crate) fn contents(log: &Log) -> Vec<(i64, String, Option<String>)> {
     let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();
     records(log)
         .into_iter()

@@ -1,8 +1,13 @@
 //! The log's behaviour as the broker sees it.
 
+mod compaction;
+mod faults;
+mod retention;
+mod support;
+
 use kafka_protocol::records::Compression;
 
-use super::test_support::{Batch, NOW, clock, contents, open};
+use self::support::{Batch, NOW, clock, contents, open};
 use super::{AppendError, LogConfig, ReadError};
 
 /// Offsets are given in order, and a read gives back the very batches, whole, from the one that has the offset.

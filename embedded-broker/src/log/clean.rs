@@ -1,0 +1,239 @@
+//! Compaction: closed segments are rewritten with only the last value of each key, offsets unchanged.
+//!
+//! One round reads the keys of the dirty part (what came since the last round), then rewrites the log from its start
+//! to the end of that part, group by group, in offset order: superseded records go before the record that superseded
+//! them can, so a crash in between never brings an old value back. The active segment is never touched.
+//!
+//! Tombstones stay for `delete.retention.ms` after the first round that saw them, so that consumers have time to read
+//! them; the time is written into the batch (KIP-534).
+
+mod key_map;
+mod rewrite;
+mod swap;
+
+use std::sync::Arc;
+
+use self::key_map::KeyMap;
+use self::rewrite::Rewriter;
+pub(super) use self::swap::{Swap, finish_swaps};
+use super::batch::BatchHeader;
+use super::config::LogConfig;
+use super::record::records_of;
+use super::retain::Chores;
+use super::segment::Segment;
+use super::{Log, LogError};
+
+/// What one compaction did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Compaction {
+    /// Everything before this offset is compacted now.
+    pub(crate) compacted_to: i64,
+    /// Records that were dropped.
+    pub(crate) records_dropped: u64,
+    /// Bytes of the rewritten segments before.
+    pub(crate) bytes_before: u64,
+    /// Bytes of the segments that took their place.
+    pub(crate) bytes_after: u64,
+}
+
+/// Which part of the log can be compacted.
+struct Cleanable {
+    segments: Arc<Vec<Arc<Segment>>>,
+    first_dirty: i64,
+    /// The first segment that is too young, or the active one.
+    first_uncleanable: usize,
+}
+
+impl Cleanable {
+    fn dirty_from(&self) -> usize {
+        let after = self.segments.partition_point(|segment| segment.base_offset <= self.first_dirty);
+        after.saturating_sub(1).min(self.first_uncleanable)
+    }
+
+    fn clean(&self) -> &[Arc<Segment>] {
+        &self.segments[..self.dirty_from()]
+    }
+
+    fn dirty(&self) -> &[Arc<Segment>] {
+        &self.segments[self.dirty_from()..self.first_uncleanable]
+    }
+
+    fn is_due(&self, config: &LogConfig, now_ms: i64) -> bool {
+        let size =
+            |segments: &[Arc<Segment>]| segments.iter().map(|segment| segment.len()).sum::<u64>() as f64;
+        let (clean, dirty) = (size(self.clean()), size(self.dirty()));
+        if dirty == 0.0 {
+            return false;
+        }
+        let waits_since =
+            self.dirty().iter().map(|segment| segment.stats().first_timestamp).find(|time| *time >= 0);
+        dirty / (clean + dirty) > config.min_cleanable_dirty_ratio
+            || waits_since.is_some_and(|time| now_ms.saturating_sub(time) > config.max_compaction_lag_ms)
+    }
+}
+
+impl Log {
+    /// Compacts what can be compacted whether or not it is worth it yet. `None` when nothing is dirty.
+    #[cfg(test)]
+    pub(crate) fn compact_now(&self) -> Result<Option<Compaction>, LogError> {
+        let mut chores = self.maintenance.lock();
+        self.finish_swap(&mut chores)?;
+        self.compact(&mut chores, &self.config(), self.clock.now_ms(), |cleanable| {
+            !cleanable.dirty().is_empty()
+        })
+    }
+
+    /// Compacts the log if enough of it is dirty, or for too long.
+    pub(super) fn compact_if_due(
+        &self,
+        chores: &mut Chores,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> Result<Option<Compaction>, LogError> {
+        if !config.compact {
+            return Ok(None);
+        }
+        self.compact(chores, config, now_ms, |cleanable| cleanable.is_due(config, now_ms))
+    }
+
+    fn compact(
+        &self,
+        chores: &mut Chores,
+        config: &LogConfig,
+        now_ms: i64,
+        is_due: impl Fn(&Cleanable) -> bool,
+    ) -> Result<Option<Compaction>, LogError> {
+        let cleanable = self.cleanable(config, now_ms);
+        if !is_due(&cleanable) {
+            return Ok(None);
+        }
+        let mut keys = KeyMap::default();
+        let compacted_to = read_keys(&cleanable, &mut keys)?;
+        let (last_of_producers, log_end) = {
+            let writer = self.writer.lock();
+            self.check_online(&writer)?;
+            (writer.producers.last_offsets(), writer.next_offset)
+        };
+        let rewriter = Rewriter { keys, compacted_to, last_of_producers, log_end, now_ms, config };
+        let mut done = Compaction { compacted_to, ..Compaction::default() };
+        let end = cleanable.segments.partition_point(|segment| segment.base_offset < compacted_to);
+        let mut from = 0;
+        while from < end {
+            let group = group_len(&cleanable.segments[from..end], config);
+            let next_base = cleanable.segments[from + group].base_offset;
+            self.compact_group(
+                chores,
+                &rewriter,
+                &cleanable.segments[from..from + group],
+                next_base,
+                &mut done,
+            )?;
+            from += group;
+        }
+        self.change_checkpoint(false, |checkpoint| checkpoint.compacted_to = compacted_to)?;
+        tracing::info!(
+            partition = %self.name, compacted_to, records_dropped = done.records_dropped,
+            bytes_before = done.bytes_before, bytes_after = done.bytes_after, "log compacted"
+        );
+        Ok(Some(done))
+    }
+
+    fn cleanable(&self, config: &LogConfig, now_ms: i64) -> Cleanable {
+        let (segments, log_start) = self.segments_and_start();
+        let active = segments.len().saturating_sub(1);
+        let compacted_to = self.checkpoint.lock().compacted_to;
+        // The log may have been cut behind the checkpoint, or emptied and begun anew.
+        let known = compacted_to <= segments[active].base_offset;
+        let first_dirty = if known { compacted_to.max(log_start) } else { log_start };
+        let youngest_allowed = now_ms.saturating_sub(config.min_compaction_lag_ms);
+        let first_dirty_segment =
+            segments.partition_point(|segment| segment.base_offset <= first_dirty).saturating_sub(1);
+        let too_young = |segment: &Arc<Segment>| {
+            config.min_compaction_lag_ms > 0 && segment.stats().largest_timestamp > youngest_allowed
+        };
+        let old_enough =
+            segments[first_dirty_segment..active].iter().take_while(|segment| !too_young(segment));
+        let first_uncleanable = first_dirty_segment + old_enough.count();
+        Cleanable { segments, first_dirty, first_uncleanable }
+    }
+
+    /// Rewrites some neighbouring segments into one.
+    fn compact_group(
+        &self,
+        chores: &mut Chores,
+        rewriter: &Rewriter<'_>,
+        group: &[Arc<Segment>],
+        next_base: i64,
+        done: &mut Compaction,
+    ) -> Result<(), LogError> {
+        let before: u64 = group.iter().map(|segment| segment.len()).sum();
+        let Some(base) = group.first().map(|segment| segment.base_offset) else { return Ok(()) };
+        let cleaned = self.dir.join(format!("{base:020}.cleaned"));
+        let rewritten = rewriter.rewrite(&self.disk, group, &cleaned);
+        let (segment, dropped, changed) = match rewritten {
+            Ok(rewritten) => rewritten,
+            Err(error) => {
+                // Frees the space when the disk is full; a leftover is deleted at the next start.
+                let _ = self.disk.remove(&cleaned);
+                return Err(error);
+            }
+        };
+        done.bytes_before += before;
+        done.records_dropped += dropped;
+        if !changed && group.len() == 1 {
+            done.bytes_after += before;
+            return self.disk.remove(&cleaned);
+        }
+        done.bytes_after += segment.len();
+        self.swap_in(chores, segment, &cleaned, group, next_base)
+    }
+}
+
+/// Notes the last offset of each key of the dirty part; returns the offset up to which there was room for all keys.
+fn read_keys(cleanable: &Cleanable, keys: &mut KeyMap) -> Result<i64, LogError> {
+    let end = cleanable.segments[cleanable.first_uncleanable].base_offset;
+    for segment in cleanable.dirty() {
+        let mut next = segment.locate(cleanable.first_dirty)?;
+        while let Some((position, header)) = next {
+            if !header.is_control() {
+                let records = read_records(segment, position, &header)?;
+                if keys.len() > 0 && keys.len() + records.len() > KeyMap::LIMIT {
+                    return Ok(header.base_offset);
+                }
+                for record in &records {
+                    if let Some(key) = &record.key {
+                        keys.put(key, record.offset(&header));
+                    }
+                }
+            }
+            next = segment.find(position + header.size as u64, |_| true)?;
+        }
+    }
+    Ok(end)
+}
+
+fn read_records(
+    segment: &Segment,
+    position: u64,
+    header: &BatchHeader,
+) -> Result<Vec<super::record::RawRecord>, LogError> {
+    let bytes = segment.batch_bytes(position, header)?;
+    records_of(header, &bytes).map_err(|reason| segment.corrupt(position, reason))
+}
+
+/// How many segments at the front become one: small ones are merged as long as the result surely fits.
+fn group_len(segments: &[Arc<Segment>], config: &LogConfig) -> usize {
+    let Some(first) = segments.first() else { return 0 };
+    let (mut size, mut count) = (first.len(), 1);
+    for segment in &segments[1..] {
+        size += segment.len();
+        let end_of_range = segment.base_offset.saturating_add(i64::from(i32::MAX) / 2);
+        let fits_offsets = end_of_range - first.base_offset <= i64::from(i32::MAX);
+        // A batch grows by some bytes when its tombstones get their time.
+        if size > config.effective_segment_bytes() * 9 / 10 || !fits_offsets {
+            break;
+        }
+        count += 1;
+    }
+    count
+}

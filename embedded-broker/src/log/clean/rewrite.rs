@@ -1,0 +1,186 @@
+//! Copies segments without the records that compaction drops. A batch keeps its base offset, last offset and producer
+//! fields; records that stay keep their bytes, apart from timestamp deltas when the base timestamp changes.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::records::Compression;
+
+use super::super::LogError;
+use super::super::batch::{self, BatchHeader, HEADER_LEN};
+use super::super::config::LogConfig;
+use super::super::disk::Disk;
+use super::super::index::SegmentIndex;
+use super::super::record::{RawRecord, compress, records_of};
+use super::super::segment::Segment;
+use super::key_map::KeyMap;
+
+/// What decides about records and batches in one round.
+pub(super) struct Rewriter<'a> {
+    pub(super) keys: KeyMap,
+    /// `keys` knows the records before this offset; those from it on stay as they are. (An expired tombstone among
+    /// them must not go: the values it deletes may still be there.)
+    pub(super) compacted_to: i64,
+    /// Producer id to the last offset it wrote: that batch keeps the sequence number.
+    pub(super) last_of_producers: HashMap<i64, i64>,
+    pub(super) log_end: i64,
+    pub(super) now_ms: i64,
+    pub(super) config: &'a LogConfig,
+}
+
+/// What becomes of a batch.
+enum Verdict {
+    /// As it is.
+    Keep,
+    /// Nothing of it.
+    Drop,
+    /// These bytes instead.
+    Replace(Bytes),
+}
+
+/// Bytes gathered before they are written.
+const WRITE_CHUNK: usize = 1024 * 1024;
+
+impl Rewriter<'_> {
+    /// Writes what stays of `group` to the file `cleaned`, durably. Returns the segment with its indexes in memory and
+    /// the path it will have, how many records were dropped, and whether anything is different from before.
+    pub(super) fn rewrite(
+        &self,
+        disk: &Disk,
+        group: &[Arc<Segment>],
+        cleaned: &Path,
+    ) -> Result<(Segment, u64, bool), LogError> {
+        let file = disk.create_empty(cleaned)?;
+        let (base, path) = match group.first() {
+            Some(first) => (first.base_offset, first.path.clone()),
+            None => (0, cleaned.to_path_buf()),
+        };
+        let index = SegmentIndex::empty(base, &path);
+        let target = Segment::with_index(base, path, file, 0, index, self.now_ms);
+        let (mut pending, mut written, mut dropped, mut changed) = (BytesMut::new(), 0_u64, 0_u64, false);
+        for segment in group {
+            let mut next = segment.find(0, |_| true)?;
+            while let Some((position, header)) = next {
+                let original = segment.batch_bytes(position, &header)?;
+                let verdict = self
+                    .judge(&header, &original, &mut dropped)
+                    .map_err(|reason| segment.corrupt(position, reason))?;
+                changed |= !matches!(verdict, Verdict::Keep);
+                let kept = match verdict {
+                    Verdict::Keep => Some(original),
+                    Verdict::Drop => None,
+                    Verdict::Replace(bytes) => Some(bytes),
+                };
+                if let Some(bytes) = kept {
+                    if let Ok(header) = BatchHeader::parse(&bytes) {
+                        let position = written + pending.len() as u64;
+                        target.note_batch(&header, position, self.config.index_interval_bytes)?;
+                    }
+                    pending.extend_from_slice(&bytes);
+                }
+                if pending.len() >= WRITE_CHUNK {
+                    disk.write_at(&target.file, cleaned, &pending, written)?;
+                    written += pending.len() as u64;
+                    pending.clear();
+                }
+                next = segment.find(position + header.size as u64, |_| true)?;
+            }
+        }
+        disk.write_at(&target.file, cleaned, &pending, written)?;
+        disk.sync(&target.file, cleaned)?;
+        target.publish(written + pending.len() as u64);
+        Ok((target, dropped, changed))
+    }
+
+    fn judge(&self, header: &BatchHeader, original: &Bytes, dropped: &mut u64) -> Result<Verdict, String> {
+        // Markers of transactions will need their own rule; nothing writes them yet.
+        if header.is_control() {
+            return Ok(Verdict::Keep);
+        }
+        let records = records_of(header, original)?;
+        let all = records.len();
+        let kept: Vec<_> = records.into_iter().filter(|record| self.stays(header, record)).collect();
+        *dropped += (all - kept.len()) as u64;
+        if kept.is_empty() {
+            let needed = self.last_of_producers.get(&header.producer_id) == Some(&header.last_offset())
+                || header.next_offset() == self.log_end;
+            return Ok(match needed {
+                false => Verdict::Drop,
+                true if all == 0 => Verdict::Keep,
+                true => Verdict::Replace(emptied(header)),
+            });
+        }
+        let known = |record: &RawRecord| record.offset(header) < self.compacted_to;
+        let has_tombstones = kept.iter().any(|record| record.value.is_none() && known(record));
+        let new_horizon = (has_tombstones && header.delete_horizon().is_none())
+            .then(|| self.now_ms.saturating_add(self.config.delete_retention_ms));
+        if kept.len() == all && new_horizon.is_none() {
+            return Ok(Verdict::Keep);
+        }
+        rebuilt(header, &kept, new_horizon).map(Verdict::Replace)
+    }
+
+    fn stays(&self, header: &BatchHeader, record: &RawRecord) -> bool {
+        if record.offset(header) >= self.compacted_to {
+            return true;
+        }
+        // A record without key cannot be compacted by key: it was written before the topic was compacted.
+        let Some(key) = &record.key else { return false };
+        let expired =
+            record.value.is_none() && header.delete_horizon().is_some_and(|horizon| self.now_ms >= horizon);
+        !expired && !self.keys.supersedes(key, record.offset(header))
+    }
+}
+
+/// The batch without records: it holds the place of its offsets and its producer's sequence numbers.
+fn emptied(header: &BatchHeader) -> Bytes {
+    finish(
+        BatchHeader {
+            attributes: BatchHeader::without_codec(header.attributes),
+            base_timestamp: header.delete_horizon().unwrap_or(header.max_timestamp),
+            count: 0,
+            ..*header
+        },
+        &[],
+    )
+}
+
+/// The batch with only these records, under the same codec.
+fn rebuilt(header: &BatchHeader, records: &[RawRecord], new_horizon: Option<i64>) -> Result<Bytes, String> {
+    let mut plain = BytesMut::with_capacity(header.size);
+    let mut attributes = header.attributes;
+    let base_timestamp = new_horizon.unwrap_or(header.base_timestamp);
+    if new_horizon.is_some() {
+        // The time takes the base timestamp's place, and the deltas count from it.
+        attributes = BatchHeader::with_delete_horizon_bit(attributes);
+        for record in records {
+            let timestamp = header.base_timestamp.saturating_add(record.timestamp_delta);
+            record.encode_with_delta(timestamp.saturating_sub(base_timestamp), &mut plain);
+        }
+    } else {
+        for record in records {
+            plain.extend_from_slice(&record.whole);
+        }
+    }
+    let max_timestamp = if header.is_log_append_time() {
+        header.max_timestamp
+    } else {
+        records.iter().map(|record| record.timestamp(header)).max().unwrap_or(header.max_timestamp)
+    };
+    let codec = header.codec().unwrap_or(Compression::None);
+    let mut body = BytesMut::with_capacity(plain.len());
+    compress(codec, &plain, &mut body)?;
+    let count = i32::try_from(records.len()).unwrap_or(i32::MAX);
+    Ok(finish(BatchHeader { attributes, base_timestamp, max_timestamp, count, ..*header }, &body))
+}
+
+fn finish(header: BatchHeader, body: &[u8]) -> Bytes {
+    let header = BatchHeader { size: HEADER_LEN + body.len(), ..header };
+    let mut bytes = BytesMut::with_capacity(header.size);
+    bytes.extend_from_slice(&header.encode());
+    bytes.extend_from_slice(body);
+    batch::renew_crc(&mut bytes);
+    bytes.freeze()
+}
