@@ -1,12 +1,60 @@
 //! State stores of kstreams: record and serde types, RocksDB and in-memory engines, record cache.
+//!
+//! A store is a pile of layers, each with one duty; see `layers.rs` for the way of an update through them:
+//!
+//! ```text
+//! KeyValueStore, WindowStore      serdes, key encodings
+//! record cache (if on)            deduplicates; what it flushes is forwarded
+//! changelog                       a sink that the task gives
+//! uncommitted layer               what was put since the last commit
+//! engine                          RocksDB or memory, takes whole commits only
+//! ```
+//!
+//! Nothing here knows tasks or brokers: the core builds stores, hands them the record's context, and commits them.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod access;
+mod backend;
+mod budget;
+mod byte_map;
+mod cache;
+mod contract;
+mod cursor;
+mod engine;
+mod error;
+mod expiry;
+mod key_value;
+mod keys;
+mod layers;
+mod memory;
+mod overlay;
 mod record;
 mod serde;
+mod stores;
+pub mod testing;
+mod timestamped;
+mod view;
+mod window;
+mod window_query;
+mod windowed;
 
+pub use access::StoreAccess;
+pub use backend::{CommitBatch, TaskBackend};
+pub use budget::{CacheBudget, UncommittedBudget};
+pub use contract::{
+    CacheStats, ChangelogId, ChangelogSink, Flushed, RecordContext, RestoreRecord, StateStore, StoreBuilder,
+    StoreContext, StoreEnvironment, StoreKind, StoreSpec, StoreType,
+};
+pub use error::StoreError;
+pub use key_value::{KeyValueIterator, KeyValueStore, TimestampedKeyValueStore};
 pub use record::{Header, Headers, Record, ValueAndTimestamp};
 #[cfg(feature = "json")]
 pub use serde::Json;
 pub use serde::{DefaultSerde, DynSerde, Serde, SerdeError};
+pub use stores::{KeyValueStoreBuilder, Stores, WindowStoreBuilder};
+pub use timestamped::ValueAndTimestampSerde;
+pub use view::{ReadView, StoreIterator};
+pub use window::{TimestampedWindowStore, WindowStore, WindowStoreIterator, WindowedIterator};
+pub use windowed::{Window, Windowed, WindowedSerde};

@@ -96,7 +96,11 @@ impl Serde for bool {
             [0] => Ok(false),
             [1] => Ok(true),
             [other] => Err(SerdeError::other(format!("a bool is 0 or 1, not {other}"))),
-            _ => Err(SerdeError::WrongLength { expected: "bool", expected_bytes: 1, actual_bytes: bytes.len() }),
+            _ => Err(SerdeError::WrongLength {
+                expected: "bool",
+                expected_bytes: 1,
+                actual_bytes: bytes.len(),
+            }),
         }
     }
 }

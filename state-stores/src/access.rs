@@ -1,0 +1,184 @@
+//! The handle through which processors use a store: the store, and the context of the record being processed, so that
+//! user code writes `store.put(&key, &value)?`.
+
+use crate::contract::StoreContext;
+use crate::key_value::{KeyValueIterator, KeyValueStore};
+use crate::window::{WindowStore, WindowStoreIterator, WindowedIterator};
+use crate::{Serde, StoreError};
+
+/// See the module. Errors are those of the store's method of the same name.
+pub struct StoreAccess<'a, S: ?Sized> {
+    /// The store.
+    pub store: &'a mut S,
+    /// Context of the record being processed.
+    pub cx: StoreContext<'a>,
+}
+
+impl<'a, S: ?Sized> StoreAccess<'a, S> {
+    /// Access to `store` while the record of `cx` is processed.
+    pub fn new(store: &'a mut S, cx: StoreContext<'a>) -> Self {
+        StoreAccess { store, cx }
+    }
+}
+
+#[allow(clippy::missing_errors_doc)] // said once, at the type
+impl<K: 'static, V: 'static> StoreAccess<'_, KeyValueStore<K, V>> {
+    /// The value of a key.
+    pub fn get(&mut self, key: &K) -> Result<Option<V>, StoreError> {
+        self.store.get(key)
+    }
+
+    /// Sets the value of a key.
+    pub fn put(&mut self, key: &K, value: &V) -> Result<(), StoreError> {
+        self.store.put(&mut self.cx, key, Some(value))
+    }
+
+    /// Sets the value of a key, or deletes it with `None`.
+    pub fn put_nullable(&mut self, key: &K, value: Option<&V>) -> Result<(), StoreError> {
+        self.store.put(&mut self.cx, key, value)
+    }
+
+    /// Sets the value of a key that has none; answers the value that was there.
+    pub fn put_if_absent(&mut self, key: &K, value: &V) -> Result<Option<V>, StoreError> {
+        self.store.put_if_absent(&mut self.cx, key, Some(value))
+    }
+
+    /// Sets the values of several keys.
+    pub fn put_all<'b>(
+        &mut self,
+        entries: impl IntoIterator<Item = (&'b K, &'b V)>,
+    ) -> Result<(), StoreError> {
+        entries.into_iter().try_for_each(|(key, value)| self.put(key, value))
+    }
+
+    /// Deletes a key; answers the value it had.
+    pub fn delete(&mut self, key: &K) -> Result<Option<V>, StoreError> {
+        self.store.delete(&mut self.cx, key)
+    }
+
+    /// Entries from one key to another, both included; `None`: without a bound.
+    pub fn range(
+        &mut self,
+        from: Option<&K>,
+        to: Option<&K>,
+    ) -> Result<KeyValueIterator<'_, K, V>, StoreError> {
+        self.store.range(from, to)
+    }
+
+    /// As [`range`](Self::range), in reverse.
+    pub fn reverse_range(
+        &mut self,
+        from: Option<&K>,
+        to: Option<&K>,
+    ) -> Result<KeyValueIterator<'_, K, V>, StoreError> {
+        self.store.reverse_range(from, to)
+    }
+
+    /// All entries.
+    pub fn all(&mut self) -> Result<KeyValueIterator<'_, K, V>, StoreError> {
+        self.store.all()
+    }
+
+    /// All entries, in reverse.
+    pub fn reverse_all(&mut self) -> Result<KeyValueIterator<'_, K, V>, StoreError> {
+        self.store.reverse_all()
+    }
+
+    /// Entries whose key's bytes start with those of `prefix`.
+    pub fn prefix_scan<P: Serde>(
+        &mut self,
+        prefix: &P::Target,
+        serde: &P,
+    ) -> Result<KeyValueIterator<'_, K, V>, StoreError> {
+        self.store.prefix_scan_with(prefix, serde)
+    }
+
+    /// Number of entries, roughly.
+    pub fn approximate_num_entries(&self) -> u64 {
+        self.store.approximate_num_entries()
+    }
+}
+
+#[allow(clippy::missing_errors_doc)] // said once, at the type
+impl<K: 'static, V: 'static> StoreAccess<'_, WindowStore<K, V>> {
+    /// Sets the value of a key in the window that starts at `window_start` (ms).
+    pub fn put(&mut self, key: &K, value: &V, window_start: i64) -> Result<(), StoreError> {
+        self.store.put(&mut self.cx, key, Some(value), window_start)
+    }
+
+    /// Sets the value of a key in a window, or deletes it with `None`.
+    pub fn put_nullable(&mut self, key: &K, value: Option<&V>, window_start: i64) -> Result<(), StoreError> {
+        self.store.put(&mut self.cx, key, value, window_start)
+    }
+
+    /// Deletes a key in a window.
+    pub fn delete(&mut self, key: &K, window_start: i64) -> Result<(), StoreError> {
+        self.store.put(&mut self.cx, key, None, window_start)
+    }
+
+    /// The value of a key in a window.
+    pub fn fetch_one(&mut self, key: &K, window_start: i64) -> Result<Option<V>, StoreError> {
+        self.store.fetch_one(key, window_start)
+    }
+
+    /// Values of a key in windows that start from `from` to `to`, earliest first.
+    pub fn fetch(&mut self, key: &K, from: i64, to: i64) -> Result<WindowStoreIterator<'_, V>, StoreError> {
+        self.store.fetch(key, from, to)
+    }
+
+    /// As [`fetch`](Self::fetch), latest first.
+    pub fn backward_fetch(
+        &mut self,
+        key: &K,
+        from: i64,
+        to: i64,
+    ) -> Result<WindowStoreIterator<'_, V>, StoreError> {
+        self.store.backward_fetch(key, from, to)
+    }
+
+    /// Values of a range of keys in windows that start from `from` to `to`.
+    pub fn fetch_range(
+        &mut self,
+        key_from: Option<&K>,
+        key_to: Option<&K>,
+        from: i64,
+        to: i64,
+    ) -> Result<WindowedIterator<'_, K, V>, StoreError> {
+        self.store.fetch_range(key_from, key_to, from, to)
+    }
+
+    /// As [`fetch_range`](Self::fetch_range), in reverse.
+    pub fn backward_fetch_range(
+        &mut self,
+        key_from: Option<&K>,
+        key_to: Option<&K>,
+        from: i64,
+        to: i64,
+    ) -> Result<WindowedIterator<'_, K, V>, StoreError> {
+        self.store.backward_fetch_range(key_from, key_to, from, to)
+    }
+
+    /// Values of all keys in windows that start from `from` to `to`.
+    pub fn fetch_all(&mut self, from: i64, to: i64) -> Result<WindowedIterator<'_, K, V>, StoreError> {
+        self.store.fetch_all(from, to)
+    }
+
+    /// As [`fetch_all`](Self::fetch_all), in reverse.
+    pub fn backward_fetch_all(
+        &mut self,
+        from: i64,
+        to: i64,
+    ) -> Result<WindowedIterator<'_, K, V>, StoreError> {
+        self.store.backward_fetch_all(from, to)
+    }
+
+    /// All windows of all keys.
+    pub fn all(&mut self) -> Result<WindowedIterator<'_, K, V>, StoreError> {
+        self.store.all()
+    }
+
+    /// All windows of all keys, in reverse.
+    pub fn backward_all(&mut self) -> Result<WindowedIterator<'_, K, V>, StoreError> {
+        self.store.backward_all()
+    }
+}

@@ -1,0 +1,123 @@
+//! Which windows still live: a store's observed stream time, and the JVM's rules per engine.
+//!
+//! RocksDB refuses a put by segment, in memory strictly by retention; both hide from reads what is older than the
+//! retention (`AbstractRocksDBSegmentedBytesStore`, `InMemoryWindowStore`). Removal comes with a commit, so that an
+//! abort brings back what had expired in between.
+
+use crate::keys::KeyLayout;
+
+/// See the module.
+pub(crate) struct Expiry {
+    layout: KeyLayout,
+    retention_ms: i64,
+    observed: i64,
+    committed: i64,
+    /// Prefix below which everything was removed already.
+    removed_below: i64,
+}
+
+/// Stream time of a store that has seen nothing (`ConsumerRecord.NO_TIMESTAMP`).
+const NO_TIME: i64 = -1;
+
+impl Expiry {
+    pub(crate) fn new(layout: KeyLayout, retention_ms: i64) -> Self {
+        Expiry { layout, retention_ms, observed: NO_TIME, committed: NO_TIME, removed_below: 0 }
+    }
+
+    /// Greatest window start put so far; -1 before the first.
+    pub(crate) fn observed(&self) -> i64 {
+        self.observed
+    }
+
+    /// A reopened store: what it holds tells what it had seen.
+    pub(crate) fn start_at(&mut self, newest_prefix: i64) {
+        let time = match self.layout {
+            KeyLayout::Segments { interval_ms } => newest_prefix.saturating_mul(interval_ms),
+            KeyLayout::Plain | KeyLayout::Times => newest_prefix,
+        };
+        self.observed = self.observed.max(time);
+        self.committed = self.observed;
+    }
+
+    /// Takes note of a put and tells whether its window still lives.
+    pub(crate) fn admits(&mut self, start: i64) -> bool {
+        self.observed = self.observed.max(start);
+        match self.layout {
+            KeyLayout::Segments { .. } => self.layout.prefix_of(start) >= self.least_live_prefix(),
+            KeyLayout::Plain | KeyLayout::Times => start > self.observed.saturating_sub(self.retention_ms),
+        }
+    }
+
+    /// Windows that start before this are hidden from reads.
+    pub(crate) fn visible_from(&self) -> i64 {
+        self.observed.saturating_sub(self.retention_ms).saturating_add(1)
+    }
+
+    fn least_live_prefix(&self) -> i64 {
+        match self.layout {
+            KeyLayout::Segments { .. } => {
+                self.layout.prefix_of(self.observed.saturating_sub(self.retention_ms))
+            }
+            KeyLayout::Plain | KeyLayout::Times => self.visible_from(),
+        }
+    }
+
+    /// The key below which this commit may remove everything; `None`: nothing new to remove.
+    pub(crate) fn removal_bound(&self) -> Option<[u8; 8]> {
+        let least = self.least_live_prefix();
+        (least > self.removed_below).then(|| least.to_be_bytes())
+    }
+
+    pub(crate) fn committed(&mut self) {
+        self.committed = self.observed;
+        self.removed_below = self.removed_below.max(self.least_live_prefix());
+    }
+
+    pub(crate) fn discard_uncommitted(&mut self) {
+        self.observed = self.committed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEGMENTS: KeyLayout = KeyLayout::Segments { interval_ms: 60_000 };
+
+    #[test]
+    fn rocksdb_refuses_by_segment_and_hides_by_retention() {
+        let mut expiry = Expiry::new(SEGMENTS, 100_000);
+        assert!(expiry.admits(200_000));
+        assert!(expiry.admits(60_000), "segment 1 lives: (200000 - 100000) / 60000 = 1");
+        assert!(!expiry.admits(59_999), "segment 0 does not");
+        assert_eq!(expiry.visible_from(), 100_001, "but what is older than the retention is not read");
+        assert_eq!(expiry.removal_bound(), Some(1i64.to_be_bytes()));
+    }
+
+    #[test]
+    fn memory_refuses_strictly() {
+        let mut expiry = Expiry::new(KeyLayout::Times, 100_000);
+        assert!(expiry.admits(200_000));
+        assert!(!expiry.admits(100_000));
+        assert!(expiry.admits(100_001));
+    }
+
+    #[test]
+    fn an_abort_takes_the_stream_time_back() {
+        let mut expiry = Expiry::new(SEGMENTS, 60_000);
+        expiry.admits(60_000);
+        expiry.committed();
+        expiry.admits(10_000_000);
+        assert!(expiry.removal_bound().is_some());
+        expiry.discard_uncommitted();
+        assert_eq!((expiry.observed(), expiry.removal_bound()), (60_000, None));
+    }
+
+    #[test]
+    fn windows_kept_for_ever_never_expire() {
+        let mut expiry = Expiry::new(SEGMENTS, i64::MAX);
+        assert!(expiry.admits(i64::MAX));
+        assert!(expiry.admits(0));
+        assert_eq!(expiry.removal_bound(), None);
+    }
+}

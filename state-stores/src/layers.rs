@@ -1,0 +1,601 @@
+//! A store in encoded bytes: cache over changelog over uncommitted layer over engine. The typed stores above add
+//! serdes and key encodings, nothing else.
+//!
+//! ```text
+//! put  -> [cache] -> flush, eviction -> expiry -> changelog -> overlay -> commit -> engine
+//! read <- [cache]                               <-             overlay <-           engine
+//! ```
+//!
+//! What the cache flushes goes into an outbox too, if a node forwards it. The node pops it after its own borrow of the
+//! store has ended: forwarding may come back to this very store.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::StoreError;
+use crate::backend::CommitBatch;
+use crate::budget::CacheBudget;
+use crate::byte_map::SharedBytes;
+use crate::cache::NamedCache;
+use crate::contract::{
+    CacheStats, ChangelogId, ChangelogSink, RecordContext, RestoreRecord, StoreContext, StoreEnvironment,
+    StoreSpec,
+};
+use crate::cursor::{CopiedCursor, Cursor, KeyRange, Merged, Selected, Selection};
+use crate::engine::Engine;
+use crate::expiry::Expiry;
+use crate::keys::KeyLayout;
+use crate::overlay::Overlay;
+use crate::timestamped;
+
+/// A flushed key in bytes; see [`Flushed`](crate::Flushed).
+pub(crate) struct FlushedBytes {
+    pub(crate) key: SharedBytes,
+    pub(crate) new: Option<SharedBytes>,
+    pub(crate) old: Option<SharedBytes>,
+    pub(crate) context: RecordContext,
+}
+
+/// See the module.
+pub(crate) struct Layers {
+    cache: Option<CacheLayer>,
+    below: Below,
+    closed: bool,
+}
+
+struct CacheLayer {
+    cache: NamedCache,
+    budget: Arc<CacheBudget>,
+    /// Whether values read from below are kept; window stores do not.
+    keeps_reads: bool,
+    forwarding: Option<Forwarding>,
+    outbox: VecDeque<FlushedBytes>,
+    /// A read would have evicted a dirty entry, but flushes need the context that only puts have: the next put begins
+    /// with that eviction.
+    eviction_due: bool,
+    stats: CacheStats,
+}
+
+#[derive(Clone, Copy)]
+struct Forwarding {
+    old_values: bool,
+}
+
+/// Everything below the cache.
+struct Below {
+    spec: Arc<StoreSpec>,
+    layout: KeyLayout,
+    changelog: Option<ChangelogId>,
+    expiry: Option<Expiry>,
+    overlay: Overlay,
+    engine: Box<dyn Engine>,
+    buffer: Vec<u8>,
+}
+
+impl Layers {
+    pub(crate) fn new(
+        spec: Arc<StoreSpec>,
+        layout: KeyLayout,
+        engine: Box<dyn Engine>,
+        env: &StoreEnvironment,
+    ) -> Result<Self, StoreError> {
+        let windowed = layout != KeyLayout::Plain;
+        let mut expiry = windowed.then(|| Expiry::new(layout, spec.retention_ms.unwrap_or(i64::MAX)));
+        if let Some(expiry) = &mut expiry
+            && let Some((newest, _)) = engine.cursor(&KeyRange::default(), true)?.entry()
+            && let Some(prefix) = newest.first_chunk()
+        {
+            expiry.start_at(i64::from_be_bytes(*prefix));
+        }
+        // The JVM's cache keys of all windowed stores begin with the segment, those of ours in memory do not.
+        let extra_key_bytes = if layout == KeyLayout::Times { 8 } else { 0 };
+        let caching = spec.caching && !spec.retain_duplicates;
+        let cache = caching.then(|| CacheLayer {
+            cache: NamedCache::new(extra_key_bytes),
+            budget: Arc::clone(&env.cache),
+            keeps_reads: !windowed,
+            forwarding: None,
+            outbox: VecDeque::new(),
+            eviction_due: false,
+            stats: CacheStats::default(),
+        });
+        let changelog = env.changelog.filter(|_| spec.logging.is_some());
+        let overlay = Overlay::new(Arc::clone(&env.uncommitted));
+        let below = Below { spec, layout, changelog, expiry, overlay, engine, buffer: Vec::new() };
+        Ok(Layers { cache, below, closed: false })
+    }
+
+    pub(crate) fn spec(&self) -> &StoreSpec {
+        &self.below.spec
+    }
+
+    pub(crate) fn layout(&self) -> KeyLayout {
+        self.below.layout
+    }
+
+    pub(crate) fn observed_stream_time(&self) -> i64 {
+        self.below.expiry.as_ref().map_or(-1, Expiry::observed)
+    }
+
+    pub(crate) fn is_cached(&self) -> bool {
+        self.cache.is_some()
+    }
+
+    pub(crate) fn forward_flushed(&mut self, old_values: bool) {
+        if let Some(layer) = &mut self.cache {
+            layer.forwarding = Some(Forwarding { old_values });
+        }
+    }
+
+    pub(crate) fn pop_flushed(&mut self) -> Option<FlushedBytes> {
+        self.cache.as_mut().and_then(|layer| layer.outbox.pop_front())
+    }
+
+    fn check_open(&self) -> Result<(), StoreError> {
+        match self.closed {
+            true => Err(StoreError::Closed { store: self.below.spec.name.clone() }),
+            false => Ok(()),
+        }
+    }
+
+    /// Reads one key; windows older than the retention are seen only as long as the cache has them, as in the JVM.
+    pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
+        self.check_open()?;
+        let Some(layer) = &mut self.cache else { return self.below.get(key) };
+        layer.stats.gets += 1;
+        if let Some(slot) = layer.cache.touch(key) {
+            layer.stats.hits += 1;
+            return Ok(self.cache.as_ref().and_then(|layer| layer.cache.value(slot)));
+        }
+        let found = self.below.get(key)?;
+        if let Some(value) = found
+            && layer.keeps_reads
+        {
+            layer.keep_read(key, value);
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn put(
+        &mut self,
+        cx: &mut StoreContext<'_>,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        self.check_open()?;
+        match &mut self.cache {
+            Some(layer) => layer.put(&mut self.below, cx, key, value),
+            None => self.below.put(cx.record, cx.changelog, key, value),
+        }
+    }
+
+    /// Logs an update that changes nothing here (a null put of a store that retains duplicates).
+    pub(crate) fn log_only(
+        &mut self,
+        cx: &mut StoreContext<'_>,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        self.check_open()?;
+        self.below.log(cx.record, cx.changelog, key, value)
+    }
+
+    /// Reads a range in order through all layers. Of a windowed store `select` makes the choice for windows that start
+    /// at its argument or later; it is asked twice, because the cache also shows windows that have expired below it.
+    pub(crate) fn scan<S: Selection + Send + 'static>(
+        &mut self,
+        range: &KeyRange,
+        reverse: bool,
+        select: Option<&dyn Fn(i64) -> S>,
+    ) -> Result<Box<dyn Cursor + Send + '_>, StoreError> {
+        self.check_open()?;
+        let Layers { cache, below, .. } = self;
+        let visible_from = below.visible_from();
+        let overlay: Box<dyn Cursor + Send + '_> = Box::new(below.overlay.cursor(range, reverse));
+        let engine = below.engine.cursor(range, reverse)?;
+        let mut merged: Box<dyn Cursor + Send + '_> = Box::new(Merged::new(vec![overlay, engine], reverse));
+        if let Some(select) = select {
+            merged = Box::new(Selected::new(merged, select(visible_from), reverse)?);
+        }
+        let Some(layer) = cache else { return Ok(merged) };
+        let mut cached: Box<dyn Cursor + Send + '_> = Box::new(layer.cache.cursor(range, reverse));
+        if let Some(select) = select {
+            cached = Box::new(Selected::new(cached, select(i64::MIN), reverse)?);
+        }
+        Ok(Box::new(Merged::new(vec![cached, merged], reverse)))
+    }
+
+    /// As [`scan`](Self::scan), of the entries as they are now, for another thread: what is cached or uncommitted in the
+    /// range is copied, the engine gives a snapshot.
+    pub(crate) fn view<S: Selection + Send + 'static>(
+        &mut self,
+        range: &KeyRange,
+        reverse: bool,
+        select: Option<&dyn Fn(i64) -> S>,
+    ) -> Result<Box<dyn Cursor + Send + 'static>, StoreError> {
+        self.check_open()?;
+        let below = &mut self.below;
+        let visible_from = below.visible_from();
+        let overlay = CopiedCursor::of(&mut below.overlay.cursor(range, reverse), reverse)?;
+        let engine = below.engine.owned_cursor(range, reverse)?;
+        let mut merged: Box<dyn Cursor + Send> =
+            Box::new(Merged::new(vec![Box::new(overlay), engine], reverse));
+        if let Some(select) = select {
+            merged = Box::new(Selected::new(merged, select(visible_from), reverse)?);
+        }
+        let Some(layer) = &mut self.cache else { return Ok(merged) };
+        let copied = CopiedCursor::of(&mut layer.cache.cursor(range, reverse), reverse)?;
+        let mut cached: Box<dyn Cursor + Send> = Box::new(copied);
+        if let Some(select) = select {
+            cached = Box::new(Selected::new(cached, select(i64::MIN), reverse)?);
+        }
+        Ok(Box::new(Merged::new(vec![cached, merged], reverse)))
+    }
+
+    pub(crate) fn flush_cache(&mut self, cx: &mut StoreContext<'_>) -> Result<(), StoreError> {
+        self.check_open()?;
+        match &mut self.cache {
+            Some(layer) => layer.flush(&mut self.below, cx.changelog),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn write_commit(&mut self, batch: &mut CommitBatch) -> Result<(), StoreError> {
+        self.check_open()?;
+        let below = &mut self.below;
+        let expired = below.expiry.as_ref().and_then(Expiry::removal_bound);
+        below.engine.write_commit(&below.overlay, expired.as_ref().map(<[u8; 8]>::as_slice), batch)
+    }
+
+    pub(crate) fn committed(&mut self) {
+        let below = &mut self.below;
+        let expired = below.expiry.as_ref().and_then(Expiry::removal_bound);
+        below.engine.committed(&mut below.overlay, expired.as_ref().map(<[u8; 8]>::as_slice));
+        if let Some(expiry) = &mut below.expiry {
+            expiry.committed();
+        }
+    }
+
+    pub(crate) fn discard_uncommitted(&mut self) {
+        if let Some(layer) = &mut self.cache {
+            layer.clear();
+        }
+        self.below.overlay.clear();
+        if let Some(expiry) = &mut self.below.expiry {
+            expiry.discard_uncommitted();
+        }
+    }
+
+    pub(crate) fn restore(
+        &mut self,
+        records: &mut dyn Iterator<Item = RestoreRecord<'_>>,
+    ) -> Result<(), StoreError> {
+        self.check_open()?;
+        for record in records {
+            self.below.restore(record)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn uncommitted_bytes(&self) -> usize {
+        self.below.overlay.bytes()
+    }
+
+    pub(crate) fn approximate_entries(&self) -> u64 {
+        self.below.approximate_entries()
+    }
+
+    pub(crate) fn move_cache(&mut self, budget: &Arc<CacheBudget>) {
+        if let Some(layer) = &mut self.cache {
+            layer.budget.adjust(layer.cache.size(), 0);
+            layer.budget = Arc::clone(budget);
+            layer.budget.adjust(0, layer.cache.size());
+        }
+    }
+
+    pub(crate) fn cache_stats(&self) -> CacheStats {
+        self.cache.as_ref().map_or_else(CacheStats::default, |layer| layer.stats)
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.discard_uncommitted();
+        self.closed = true;
+    }
+}
+
+impl CacheLayer {
+    /// Keeps a value that was read from below (`CachingKeyValueStore.getInternal`): if there is room, or room can be
+    /// made of clean entries.
+    fn keep_read(&mut self, key: &[u8], value: &[u8]) {
+        let size = self.cache.size();
+        self.cache.put_clean(key, value);
+        self.budget.adjust(size, self.cache.size());
+        while self.budget.is_exceeded() && !self.cache.is_empty() {
+            if self.cache.eldest_is_dirty() {
+                self.eviction_due = true;
+                if let Some(slot) = self.cache.touch(key) {
+                    let size = self.cache.size();
+                    self.cache.remove(slot);
+                    self.budget.adjust(size, self.cache.size());
+                }
+                return;
+            }
+            let size = self.cache.size();
+            self.cache.evict();
+            self.budget.adjust(size, self.cache.size());
+        }
+    }
+
+    /// `ThreadCache.put`: evicts only out of this cache, while the caches of the thread are too large together.
+    fn put(
+        &mut self,
+        below: &mut Below,
+        cx: &mut StoreContext<'_>,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        if std::mem::take(&mut self.eviction_due) {
+            self.evict(below, cx.changelog)?;
+        }
+        let size = self.cache.size();
+        self.cache.put(key, value, cx.record);
+        self.budget.adjust(size, self.cache.size());
+        while self.budget.is_exceeded() && !self.cache.is_empty() {
+            self.evict(below, cx.changelog)?;
+        }
+        Ok(())
+    }
+
+    /// `NamedCache.evict`: a dirty entry takes all dirty entries of the store with it, itself first.
+    fn evict(&mut self, below: &mut Below, sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
+        let size = self.cache.size();
+        let evicted = self.cache.evict();
+        self.budget.adjust(size, self.cache.size());
+        let Some(evicted) = evicted else { return Ok(()) };
+        let Some(context) = evicted.context else { return Ok(()) };
+        self.write_down(below, sink, &evicted.key, evicted.value.as_ref(), &context)?;
+        self.flush(below, sink)
+    }
+
+    /// `NamedCache.flush`: dirty entries in the order of their last put; tombstones leave the cache.
+    fn flush(&mut self, below: &mut Below, sink: &mut dyn ChangelogSink) -> Result<(), StoreError> {
+        let dirty = self.cache.take_dirty();
+        let mut deleted = Vec::new();
+        for slot in dirty {
+            let Some((key, value, context)) = self.cache.get(slot) else { continue };
+            if value.is_none() {
+                deleted.push(slot);
+            }
+            write_down(self.forwarding, &mut self.outbox, below, sink, key, value, context)?;
+        }
+        let size = self.cache.size();
+        for slot in deleted {
+            self.cache.remove(slot);
+        }
+        self.budget.adjust(size, self.cache.size());
+        Ok(())
+    }
+
+    fn write_down(
+        &mut self,
+        below: &mut Below,
+        sink: &mut dyn ChangelogSink,
+        key: &SharedBytes,
+        value: Option<&SharedBytes>,
+        context: &RecordContext,
+    ) -> Result<(), StoreError> {
+        write_down(self.forwarding, &mut self.outbox, below, sink, key, value, context)
+    }
+
+    fn clear(&mut self) {
+        self.budget.adjust(self.cache.size(), 0);
+        self.cache.clear();
+        self.outbox.clear();
+        self.eviction_due = false;
+    }
+}
+
+impl Drop for CacheLayer {
+    fn drop(&mut self) {
+        self.budget.adjust(self.cache.size(), 0);
+    }
+}
+
+/// `putAndMaybeForward` of the JVM's caching stores. Where entries are forwarded, a key that neither the cache nor the
+/// layers below know is skipped altogether; else it is written down, tombstone or not.
+fn write_down(
+    forwarding: Option<Forwarding>,
+    outbox: &mut VecDeque<FlushedBytes>,
+    below: &mut Below,
+    sink: &mut dyn ChangelogSink,
+    key: &SharedBytes,
+    value: Option<&SharedBytes>,
+    context: &RecordContext,
+) -> Result<(), StoreError> {
+    let Some(Forwarding { old_values }) = forwarding else {
+        return below.put_shared(context, sink, key, value);
+    };
+    let old: Option<SharedBytes> = match old_values || value.is_none() {
+        true => below.get(key)?.map(Into::into),
+        false => None,
+    };
+    if value.is_none() && old.is_none() {
+        return Ok(());
+    }
+    below.put_shared(context, sink, key, value)?;
+    let old = old.filter(|_| old_values);
+    outbox.push_back(FlushedBytes {
+        key: Arc::clone(key),
+        new: value.cloned(),
+        old,
+        context: context.clone(),
+    });
+    Ok(())
+}
+
+impl Below {
+    fn visible_from(&self) -> i64 {
+        self.expiry.as_ref().map_or(i64::MIN, Expiry::visible_from)
+    }
+
+    fn start_of(&self, key: &[u8]) -> Option<i64> {
+        self.layout.window_key(key).map(|key| key.start)
+    }
+
+    fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
+        if let Some(expiry) = &self.expiry
+            && self.start_of(key).is_some_and(|start| start < expiry.visible_from())
+        {
+            return Ok(None);
+        }
+        match self.overlay.get(key) {
+            Some(update) => Ok(update),
+            None => self.engine.get(key, &mut self.buffer),
+        }
+    }
+
+    fn put(
+        &mut self,
+        record: &RecordContext,
+        sink: &mut dyn ChangelogSink,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        if self.admits(sink, key) {
+            self.overlay.put(key, value);
+        }
+        self.log(record, sink, key, value)
+    }
+
+    fn put_shared(
+        &mut self,
+        record: &RecordContext,
+        sink: &mut dyn ChangelogSink,
+        key: &SharedBytes,
+        value: Option<&SharedBytes>,
+    ) -> Result<(), StoreError> {
+        if self.admits(sink, key) {
+            self.overlay.put_shared(key, value);
+        }
+        self.log(record, sink, key, value.map(|value| &**value))
+    }
+
+    /// Whether a put is stored; one whose window has expired is counted, and logged all the same
+    /// (`ChangeLoggingWindowBytesStore` knows nothing of expiry).
+    fn admits(&mut self, sink: &mut dyn ChangelogSink, key: &[u8]) -> bool {
+        let Some(start) = self.start_of(key) else { return true };
+        let admitted = self.expiry.as_mut().is_none_or(|expiry| expiry.admits(start));
+        if !admitted {
+            sink.record_dropped(&self.spec.name);
+        }
+        admitted
+    }
+
+    /// A timestamped store's value goes to the changelog alone, its timestamp becomes the record's; a tombstone, and
+    /// every update of a plain store, has the time of the record being processed.
+    fn log(
+        &mut self,
+        record: &RecordContext,
+        sink: &mut dyn ChangelogSink,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let Some(changelog) = self.changelog else { return Ok(()) };
+        let Some(key) = self.layout.changelog_key(key) else { return Ok(()) };
+        match value {
+            Some(value) if self.spec.kind.is_timestamped() => {
+                let (timestamp, value) = timestamped::split(value).unwrap_or((record.timestamp, value));
+                sink.log(changelog, &key, Some(value), Some(timestamp))
+            }
+            value => sink.log(changelog, &key, value, Some(record.timestamp)),
+        }
+    }
+
+    fn restore(&mut self, record: RestoreRecord<'_>) -> Result<(), StoreError> {
+        let mut key = Vec::with_capacity(record.key.len() + 8);
+        if !self.layout.physical_key(record.key, &mut key) {
+            return Err(StoreError::BadChangelogRecord {
+                store: self.spec.name.clone(),
+                reason: format!("a key of {} bytes is too short for a window store", record.key.len()),
+            });
+        }
+        if let (Some(expiry), Some(start)) =
+            (&mut self.expiry, self.layout.window_key(&key).map(|key| key.start))
+            && !expiry.admits(start)
+        {
+            return Ok(());
+        }
+        match record.value {
+            Some(value) if self.spec.kind.is_timestamped() => {
+                self.buffer.clear();
+                self.buffer.extend_from_slice(&record.timestamp.to_be_bytes());
+                self.buffer.extend_from_slice(value);
+                self.overlay.put(&key, Some(&self.buffer));
+            }
+            value => self.overlay.put(&key, value),
+        }
+        Ok(())
+    }
+
+    fn approximate_entries(&self) -> u64 {
+        let mut entries = self.engine.approximate_entries();
+        let mut buffer = Vec::new();
+        if self.spec.persistent {
+            return entries + self.overlay.len() as u64;
+        }
+        // In memory the number is exact, as the JVM's.
+        for (key, value) in self.overlay.iter() {
+            let is_there = matches!(self.engine.get(key, &mut buffer), Ok(Some(_)));
+            match (is_there, value.is_some()) {
+                (false, true) => entries += 1,
+                (true, false) => entries -= 1,
+                _ => {}
+            }
+        }
+        entries
+    }
+}
+
+/// The methods of [`StateStore`](crate::StateStore) for a typed store with a field `layers`.
+macro_rules! state_store_by_layers {
+    () => {
+        fn spec(&self) -> &StoreSpec {
+            self.layers.spec()
+        }
+        fn flush_cache(&mut self, cx: &mut StoreContext<'_>) -> Result<(), StoreError> {
+            self.layers.flush_cache(cx)
+        }
+        fn write_commit(&mut self, batch: &mut CommitBatch) -> Result<(), StoreError> {
+            self.layers.write_commit(batch)
+        }
+        fn committed(&mut self) {
+            self.layers.committed();
+        }
+        fn discard_uncommitted(&mut self) {
+            self.layers.discard_uncommitted();
+        }
+        fn restore(
+            &mut self,
+            records: &mut dyn Iterator<Item = RestoreRecord<'_>>,
+        ) -> Result<(), StoreError> {
+            self.layers.restore(records)
+        }
+        fn uncommitted_bytes(&self) -> usize {
+            self.layers.uncommitted_bytes()
+        }
+        fn approximate_entries(&self) -> u64 {
+            self.layers.approximate_entries()
+        }
+        fn move_cache(&mut self, budget: &Arc<CacheBudget>) {
+            self.layers.move_cache(budget);
+        }
+        fn cache_stats(&self) -> CacheStats {
+            self.layers.cache_stats()
+        }
+        fn close(&mut self) -> Result<(), StoreError> {
+            self.layers.close();
+            Ok(())
+        }
+    };
+}
+pub(crate) use state_store_by_layers;

@@ -1,0 +1,135 @@
+//! The uncommitted layer: what was put since the last commit, as encoded key to value or tombstone.
+
+use std::sync::Arc;
+
+use crate::budget::UncommittedBudget;
+use crate::byte_map::{ByteMap, SharedBytes, Stored};
+use crate::cursor::{Cursor, KeyRange};
+
+/// What an entry costs beyond key and value: slots of the tables, two counted allocations.
+const ENTRY_OVERHEAD_BYTES: usize = 112;
+
+/// The budget is shared by all threads: a store tells it of changes in steps of this size.
+const REPORT_STEP_BYTES: usize = 16 * 1024;
+
+/// A value or a tombstone.
+pub(crate) struct Update(pub(crate) Option<SharedBytes>);
+
+impl Stored for Update {
+    fn bytes(&self) -> Option<&[u8]> {
+        self.0.as_deref()
+    }
+}
+
+/// See the module.
+pub(crate) struct Overlay {
+    updates: ByteMap<Update>,
+    bytes: usize,
+    reported_bytes: usize,
+    budget: Arc<UncommittedBudget>,
+}
+
+impl Overlay {
+    pub(crate) fn new(budget: Arc<UncommittedBudget>) -> Self {
+        Overlay { updates: ByteMap::default(), bytes: 0, reported_bytes: 0, budget }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.updates.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.updates.is_empty()
+    }
+
+    /// `None`: this layer does not know the key; `Some(None)`: it is deleted.
+    pub(crate) fn get(&mut self, key: &[u8]) -> Option<Option<&[u8]>> {
+        let slot = self.updates.find(key)?;
+        self.updates.get(slot).map(|(_, update)| update.0.as_deref())
+    }
+
+    /// Puts bytes that are not shared yet.
+    pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
+        match self.updates.find(key).and_then(|slot| self.updates.item_mut(slot)) {
+            Some(update) => {
+                self.bytes -= update.0.as_ref().map_or(0, |old| old.len());
+                self.bytes += value.map_or(0, <[u8]>::len);
+                overwrite(&mut update.0, value);
+            }
+            None => {
+                self.bytes += key.len() + value.map_or(0, <[u8]>::len) + ENTRY_OVERHEAD_BYTES;
+                self.updates.insert_new(key.into(), Update(value.map(Into::into)));
+            }
+        }
+        self.report(REPORT_STEP_BYTES);
+    }
+
+    /// Puts bytes that the cache holds: they are shared, not copied.
+    pub(crate) fn put_shared(&mut self, key: &SharedBytes, value: Option<&SharedBytes>) {
+        let value_bytes = value.map_or(0, |value| value.len());
+        match self.updates.find(key).and_then(|slot| self.updates.item_mut(slot)) {
+            Some(update) => {
+                self.bytes -= update.0.as_ref().map_or(0, |old| old.len());
+                self.bytes += value_bytes;
+                update.0 = value.cloned();
+            }
+            None => {
+                self.bytes += key.len() + value_bytes + ENTRY_OVERHEAD_BYTES;
+                self.updates.insert_new(Arc::clone(key), Update(value.cloned()));
+            }
+        }
+        self.report(REPORT_STEP_BYTES);
+    }
+
+    fn report(&mut self, step: usize) {
+        if self.bytes.abs_diff(self.reported_bytes) >= step {
+            self.budget.adjust(self.reported_bytes, self.bytes);
+            self.reported_bytes = self.bytes;
+        }
+    }
+
+    /// All updates, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&SharedBytes, Option<&SharedBytes>)> {
+        self.updates.iter().map(|(key, update)| (key, update.0.as_ref()))
+    }
+
+    /// Takes all updates out, in no order.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (SharedBytes, Option<SharedBytes>)> + '_ {
+        self.bytes = 0;
+        self.report(1);
+        self.updates.drain().map(|(key, update)| (key, update.0))
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.updates.clear();
+        self.bytes = 0;
+        self.report(1);
+    }
+
+    pub(crate) fn cursor<'a>(&'a mut self, range: &KeyRange, reverse: bool) -> impl Cursor + Send + 'a {
+        self.updates.prepare_ordered_read();
+        self.updates.cursor(range, reverse)
+    }
+}
+
+impl Drop for Overlay {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Replaces a value in place where nobody shares it and the length is the same (counters), else by a new allocation.
+pub(crate) fn overwrite(place: &mut Option<SharedBytes>, value: Option<&[u8]>) {
+    if let (Some(old), Some(new)) = (place.as_mut(), value)
+        && old.len() == new.len()
+        && let Some(old) = Arc::get_mut(old)
+    {
+        old.copy_from_slice(new);
+        return;
+    }
+    *place = value.map(Into::into);
+}

@@ -1,0 +1,77 @@
+//! Windows and windowed keys, and their bytes on topics.
+
+use crate::{Serde, SerdeError};
+
+/// A window in time, in ms since the epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Window {
+    /// First ms of it.
+    pub start: i64,
+    /// End: for time windows the first ms after it, for sessions and sliding windows the last ms of it.
+    pub end: i64,
+}
+
+impl Window {
+    /// The window of `size_ms` that starts at `start`; its end stays at `i64::MAX` where it would be beyond
+    /// (`WindowKeySchema.timeWindowForSize`).
+    pub fn of_size(start: i64, size_ms: i64) -> Self {
+        Window { start, end: start.saturating_add(size_ms) }
+    }
+}
+
+/// A key and the window that its aggregate is of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Windowed<K> {
+    /// The key.
+    pub key: K,
+    /// The window.
+    pub window: Window,
+}
+
+impl<K> Windowed<K> {
+    /// A key in a window.
+    pub fn new(key: K, window: Window) -> Self {
+        Windowed { key, window }
+    }
+}
+
+/// Serde of windowed keys on topics: the key's bytes, then the window's start as a big-endian i64
+/// (`TimeWindowedSerializer`). The window's end is not written: reading needs the size.
+#[derive(Debug, Clone)]
+pub struct WindowedSerde<S> {
+    key: S,
+    window_size_ms: i64,
+}
+
+impl<S: Serde> WindowedSerde<S> {
+    /// Around the serde of the keys; `window_size_ms` gives the windows read their end.
+    pub fn new(key: S, window_size_ms: i64) -> Self {
+        WindowedSerde { key, window_size_ms }
+    }
+}
+
+const START_BYTES: usize = 8;
+
+impl<S: Serde> Serde for WindowedSerde<S> {
+    type Target = Windowed<S::Target>;
+
+    fn serialize(&self, value: &Self::Target, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        self.key.serialize(&value.key, out)?;
+        out.extend_from_slice(&value.window.start.to_be_bytes());
+        Ok(())
+    }
+    fn deserialize(&self, bytes: &[u8]) -> Result<Self::Target, SerdeError> {
+        let Some((key, start)) = bytes.split_last_chunk::<START_BYTES>() else {
+            return Err(SerdeError::WrongLength {
+                expected: "windowed key",
+                expected_bytes: START_BYTES,
+                actual_bytes: bytes.len(),
+            });
+        };
+        let window = Window::of_size(i64::from_be_bytes(*start), self.window_size_ms);
+        Ok(Windowed { key: self.key.deserialize(key)?, window })
+    }
+    fn for_topic(&self, topic: &str, is_key: bool) -> Self {
+        WindowedSerde { key: self.key.for_topic(topic, is_key), window_size_ms: self.window_size_ms }
+    }
+}
