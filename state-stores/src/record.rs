@@ -26,6 +26,15 @@ impl Headers {
         self.as_slice().is_empty()
     }
 
+    /// Whether both are the same headers in memory: a quick test that finds most equal ones.
+    pub fn ptr_eq(&self, other: &Headers) -> bool {
+        match (&self.0, &other.0) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        }
+    }
+
     /// The number of headers.
     pub fn len(&self) -> usize {
         self.as_slice().len()

@@ -1,1 +1,19 @@
-//! The core of kstreams: topology, Processor API, tasks and the runtime
+//! The core of kstreams: topology, Processor API, tasks and the runtime.
+//!
+//! What it is not: it knows no operators of the DSL (crate `kstreams-dsl`) and no broker. Users depend on `kstreams`,
+//! which re-exports what they need.
+//!
+//! A record's way: poll -> decode -> choose -> process -> (store, changelog) -> produce -> commit.
+
+#![deny(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod clock;
+mod error;
+pub mod processor;
+pub mod task;
+pub mod topology;
+
+pub use error::{StreamsError, TopologyError};
+pub use task::TaskId;
+pub use topology::Topology;

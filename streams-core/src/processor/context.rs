@@ -1,0 +1,185 @@
+//! What a processor sees of its task: for the length of one call.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kstreams_state_stores::{Headers, Record, RecordContext, StateStore, StoreAccess};
+
+use super::{ProcessError, ProcessResult, PunctuationType, ScheduleId, StoreHandle};
+use crate::error::StreamsError;
+use crate::task::{TaskContext, TaskId};
+use crate::topology::Child;
+
+/// Where the current record came from (`RecordMetadata`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordMetadata {
+    /// The topic; `None` in a punctuation.
+    pub topic: Option<Arc<str>>,
+    /// The partition; -1 where there is none.
+    pub partition: i32,
+    /// The record's offset; -1 where there is none.
+    pub offset: i64,
+}
+
+/// What both kinds of context offer, whatever they forward.
+macro_rules! common_methods {
+    () => {
+        /// The task, `<sub-topology>_<partition>`.
+        pub fn task_id(&self) -> TaskId {
+            self.cx.task_id
+        }
+
+        /// The application id.
+        pub fn application_id(&self) -> &str {
+            &self.cx.application_id
+        }
+
+        /// The highest timestamp of any record that the task has taken up, in ms; -1 before the first.
+        pub fn current_stream_time(&self) -> i64 {
+            self.cx.stream_time
+        }
+
+        /// The wall clock in ms since the epoch; in a test, the driver's.
+        pub fn current_system_time(&self) -> i64 {
+            self.cx.clock.now_ms()
+        }
+
+        /// Asks for a commit as soon as possible, before the commit interval is over.
+        pub fn request_commit(&mut self) {
+            self.cx.commit_requested = true;
+        }
+
+        /// Calls the processor's `punctuate` every `interval` of the given time. Missed intervals are made up by one
+        /// call. Stream time: first at the first record, then at multiples of the interval; wall clock: first after one
+        /// interval.
+        pub fn schedule(&mut self, interval: Duration, kind: PunctuationType) -> ScheduleId {
+            self.cx.punctuations.add(self.node, interval, kind, None, self.cx.clock.now_ms())
+        }
+
+        /// As `schedule`, but due at `start` (ms since the epoch) and every `interval` after it (KIP-1146).
+        pub fn schedule_anchored(&mut self, start: i64, interval: Duration, kind: PunctuationType) -> ScheduleId {
+            self.cx.punctuations.add(self.node, interval, kind, Some(start), self.cx.clock.now_ms())
+        }
+
+        /// Ends a schedule; it may be called within `punctuate`.
+        pub fn cancel(&mut self, schedule: ScheduleId) {
+            self.cx.punctuations.cancel(schedule);
+        }
+    };
+}
+pub(super) use common_methods;
+
+/// The context of `init`: no record yet, nothing to forward.
+pub struct InitContext<'a> {
+    pub(crate) cx: &'a mut TaskContext,
+    pub(crate) node: usize,
+    /// Stores that the topology connects to this node; the flag says whether the handle is for reading only.
+    pub(crate) stores: &'a [(Arc<str>, Box<dyn Any + Send + Sync>)],
+}
+
+impl InitContext<'_> {
+    common_methods!();
+
+    /// The handle of a store that is connected to this node.
+    ///
+    /// # Errors
+    /// When no store of that name is connected, or when it has another type than asked for.
+    pub fn state_store<S: StateStore + 'static>(&self, name: &str) -> ProcessResult<StoreHandle<S>> {
+        let Some((_, cell)) = self.stores.iter().find(|(connected, _)| &**connected == name) else {
+            let node = self.cx.node_name(self.node).to_owned();
+            return Err(ProcessError::fatal(StreamsError::StoreNotConnected { node, store: name.to_owned() }));
+        };
+        match cell.downcast_ref::<StoreHandle<S>>() {
+            Some(handle) => Ok(handle.clone()),
+            None => Err(ProcessError::fatal(StreamsError::StoreType {
+                store: name.to_owned(),
+                asked: std::any::type_name::<S>(),
+            })),
+        }
+    }
+
+    /// Whether a store of this name is connected.
+    pub fn has_state_store(&self, name: &str) -> bool {
+        self.stores.iter().any(|(connected, _)| &**connected == name)
+    }
+}
+
+/// The context of `process` and `punctuate` (`ProcessorContext`).
+pub struct ProcessorContext<'a, KOut, VOut> {
+    pub(crate) cx: &'a mut TaskContext,
+    pub(crate) children: &'a [Child<KOut, VOut>],
+    pub(crate) node: usize,
+}
+
+impl<KOut, VOut> ProcessorContext<'_, KOut, VOut> {
+    common_methods!();
+
+    /// Topic, partition and offset of the record that led to this call.
+    pub fn record_metadata(&self) -> RecordMetadata {
+        self.cx.record_metadata()
+    }
+
+    /// The headers of the record that led to this call; none in a punctuation.
+    pub fn headers(&self) -> &Headers {
+        &self.cx.record.headers
+    }
+
+    /// Opens a store for one or several calls. The borrow has to end before the next `forward`.
+    pub fn store<'b, S>(&'b mut self, handle: &'b StoreHandle<S>) -> StoreAccess<'b, S> {
+        self.cx.open_store(handle)
+    }
+
+    /// Counts a record that an operator drops on purpose (`dropped-records-total`), and says why in the log.
+    pub fn drop_record(&mut self, why: &'static str) {
+        self.cx.drop_record(self.node, why);
+    }
+
+    /// Runs `f` as if the record of `record` were being processed: what it forwards carries that record's metadata.
+    /// For entries that a cache sets free later than they came in.
+    pub fn with_record_context<T>(&mut self, record: RecordContext, f: impl FnOnce(&mut Self) -> T) -> T {
+        let current = std::mem::replace(&mut self.cx.record, record);
+        let result = f(self);
+        self.cx.record = current;
+        result
+    }
+}
+
+impl<KOut: Clone, VOut: Clone> ProcessorContext<'_, KOut, VOut> {
+    /// Gives a record to every child, in the order in which the children were added.
+    ///
+    /// # Errors
+    /// An error of a child that its handler did not let pass; return it as it is.
+    #[inline]
+    pub fn forward(&mut self, record: Record<KOut, VOut>) -> ProcessResult {
+        let Some((last, others)) = self.children.split_last() else { return Ok(()) };
+        self.cx.as_record(record.timestamp, &record.headers.clone(), |cx| {
+            for child in others {
+                child.receiver.receive(record.clone(), cx)?;
+            }
+            last.receiver.receive(record, cx)
+        })
+    }
+
+    /// Gives a record to the child of that name only.
+    ///
+    /// # Errors
+    /// When there is no such child, or an error of the child.
+    pub fn forward_to(&mut self, child: &str, record: Record<KOut, VOut>) -> ProcessResult {
+        match self.children.iter().find(|c| &*c.name == child) {
+            Some(child) => {
+                let (timestamp, headers) = (record.timestamp, record.headers.clone());
+                self.cx.as_record(timestamp, &headers, |cx| child.receiver.receive(record, cx))
+            }
+            None => {
+                let node = self.cx.node_name(self.node).to_owned();
+                Err(ProcessError::fatal(StreamsError::NoSuchChild { node, child: child.to_owned() }))
+            }
+        }
+    }
+
+    /// The number of children.
+    pub fn child_count(&self) -> usize {
+        self.children.len()
+    }
+}

@@ -1,0 +1,140 @@
+//! What the nodes of a task share while a record is on its way: the owner token, the current record, time, output.
+
+use std::sync::Arc;
+
+use kstreams_state_stores::{ChangelogSink, Headers, RecordContext, StoreAccess, StoreContext};
+use qcell::QCellOwner;
+
+use super::punctuation::Punctuations;
+use super::{RawRecord, TaskId};
+use crate::clock::Clock;
+use crate::error::StreamsError;
+use crate::processor::{ProcessError, ProcessErrorKind, ProcessResult, RecordMetadata, StoreHandle};
+
+/// Where a task's output goes: a producer, or a test.
+pub trait RecordCollector: ChangelogSink + Send {
+    /// Sends one record; key and value are copied before it returns. Without a partition: by murmur2 of the key, or as
+    /// the client chooses where the key is null.
+    ///
+    /// # Errors
+    /// When the record cannot be sent and the production exception handler does not let that pass.
+    fn send(
+        &mut self,
+        topic: &Arc<str>,
+        partition: Option<i32>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp: Option<i64>,
+        headers: &Headers,
+    ) -> Result<(), StreamsError>;
+
+    /// The number of partitions of a topic.
+    ///
+    /// # Errors
+    /// When the topic does not exist or the cluster does not answer.
+    fn partition_count(&mut self, topic: &str) -> Result<i32, StreamsError>;
+
+    /// This collector as what stores log to.
+    fn as_changelog(&mut self) -> &mut dyn ChangelogSink;
+}
+
+/// The state that all nodes of one task share. Nodes reach it through their contexts only.
+pub struct TaskContext {
+    pub(crate) owner: QCellOwner,
+    pub(crate) task_id: TaskId,
+    pub(crate) application_id: Arc<str>,
+    /// Names of the topology's nodes, by index.
+    pub(crate) names: Arc<[Arc<str>]>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) collector: Box<dyn RecordCollector>,
+    pub(crate) punctuations: Punctuations,
+    /// The record that is being processed.
+    pub(crate) record: RecordContext,
+    /// Its bytes, for dead letters.
+    pub(crate) raw: Option<RawRecord>,
+    /// The highest timestamp taken up; -1 before the first.
+    pub(crate) stream_time: i64,
+    pub(crate) commit_requested: bool,
+    /// Records dropped so far (`dropped-records-total`).
+    pub(crate) dropped: u64,
+}
+
+impl TaskContext {
+    pub(crate) fn node_name(&self, node: usize) -> &str {
+        self.names.get(node).map_or("?", |name| name)
+    }
+
+    pub(crate) fn record_metadata(&self) -> RecordMetadata {
+        let record = &self.record;
+        RecordMetadata { topic: record.topic.clone(), partition: record.partition, offset: record.offset }
+    }
+
+    #[inline]
+    pub(crate) fn open_store<'a, S>(&'a mut self, handle: &'a StoreHandle<S>) -> StoreAccess<'a, S> {
+        let TaskContext { owner, record, collector, .. } = self;
+        StoreAccess {
+            store: handle.0.rw(owner).get_mut(),
+            cx: StoreContext { record, changelog: collector.as_changelog() },
+        }
+    }
+
+    /// Runs `f` with the timestamp and headers of a forwarded record as those of the current one: what lies downstream
+    /// logs and looks at them (`ProcessorContextImpl.forward`).
+    #[inline]
+    pub(crate) fn as_record<T>(
+        &mut self,
+        timestamp: i64,
+        headers: &Headers,
+        f: impl FnOnce(&mut TaskContext) -> T,
+    ) -> T {
+        let outer_time = std::mem::replace(&mut self.record.timestamp, timestamp);
+        let result = if self.record.headers.ptr_eq(headers) {
+            f(self)
+        } else {
+            let outer = std::mem::replace(&mut self.record.headers, headers.clone());
+            let result = f(self);
+            self.record.headers = outer;
+            result
+        };
+        self.record.timestamp = outer_time;
+        result
+    }
+
+    /// Counts and reports a record that is dropped on purpose.
+    pub(crate) fn drop_record(&mut self, node: usize, why: &'static str) {
+        self.dropped += 1;
+        tracing::debug!(
+            task = %self.task_id, node = self.node_name(node), topic = self.record.topic.as_deref(),
+            partition = self.record.partition, offset = self.record.offset, why, "dropped a record"
+        );
+    }
+
+    /// A node failed on the current record.
+    pub(crate) fn processing_failed(&mut self, node: usize, error: ProcessError) -> ProcessResult {
+        let source = match error.0 {
+            ProcessErrorKind::Fatal(_) => return Err(error),
+            ProcessErrorKind::User(source) => source,
+        };
+        Err(ProcessError::fatal(StreamsError::Processing {
+            node: self.node_name(node).to_owned(),
+            task: self.task_id.to_string(),
+            topic: self.record.topic.as_deref().unwrap_or_default().to_owned(),
+            partition: self.record.partition,
+            offset: self.record.offset,
+            source,
+        }))
+    }
+}
+
+impl TaskContext {
+    /// The bytes of a record cannot be read: its handler decides whether to skip it.
+    pub(crate) fn deserialization_failed(
+        &mut self,
+        _node: usize,
+        _partition: &super::TopicPartition,
+        _raw: &RawRecord,
+        error: StreamsError,
+    ) -> Result<(), StreamsError> {
+        Err(error)
+    }
+}

@@ -1,0 +1,408 @@
+//! A task: the part of a topology that works on one partition of its inputs, with the stores that belong to it.
+//!
+//! The task knows no threads and no client. The runtime (or a test driver) gives it raw records and decides when to
+//! process, to punctuate and to commit; output goes to its [`RecordCollector`]. It is one value that moves between
+//! threads.
+
+mod context;
+mod create;
+mod heap;
+mod id;
+mod punctuation;
+mod queue;
+mod raw;
+
+use std::sync::Arc;
+
+use kstreams_state_stores::{
+    ChangelogId, CommitBatch, Headers, RecordContext, RestoreRecord, StateStore, StoreContext, StoreError,
+};
+
+pub use context::{RecordCollector, TaskContext};
+pub use create::{TaskEnvironment, TaskScope};
+pub use id::{InvalidTaskId, TaskId};
+pub(crate) use queue::{InputQueue, RecordQueue};
+pub use raw::{OwnedRecord, RawRecord, TopicPartition};
+
+use crate::error::StreamsError;
+use crate::processor::{ErasedStoreCell, PunctuationType, StoreHandle};
+use crate::topology::NodeLifecycle;
+use heap::JavaHeap;
+
+/// The changelog of one store of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangelogPartition {
+    /// The store.
+    pub store: Arc<str>,
+    /// Where it is logged.
+    pub partition: TopicPartition,
+    /// The topic is the store's source topic: read to the committed offset, never written.
+    pub is_source: bool,
+}
+
+/// How far an input was processed: what to commit for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumedOffset {
+    /// The input's number in [`Task::inputs`].
+    pub input: usize,
+    /// The offset of the next record to process.
+    pub offset: i64,
+    /// Highest timestamp taken from the partition (ms); goes into the commit's metadata.
+    pub partition_time: i64,
+}
+
+/// A store of a task, with what the task needs to manage it.
+struct TaskStore {
+    name: Arc<str>,
+    cell: Arc<dyn ErasedStoreCell>,
+    handle: Box<dyn Fn() -> Box<dyn std::any::Any + Send + Sync> + Send + Sync>,
+    /// The nodes that are connected to it.
+    users: Vec<usize>,
+}
+
+/// One task of a topology. See the module's documentation.
+pub struct Task {
+    cx: TaskContext,
+    queues: Vec<Box<dyn InputQueue>>,
+    /// Inputs as the outside knows them, by number.
+    inputs: Vec<TopicPartition>,
+    /// Non-empty inputs by the timestamp of their heads.
+    order: JavaHeap,
+    /// Inputs from which something was taken since the last commit.
+    consumed: Vec<bool>,
+    nodes: Vec<Option<Arc<dyn NodeLifecycle>>>,
+    stores: Vec<TaskStore>,
+    changelogs: Vec<ChangelogPartition>,
+    /// Something was processed or punctuated since the last commit.
+    commit_needed: bool,
+}
+
+impl Task {
+    /// The task's name.
+    pub fn id(&self) -> TaskId {
+        self.cx.task_id
+    }
+
+    /// The partitions that the task reads; an index into this list is an input's number.
+    pub fn inputs(&self) -> &[TopicPartition] {
+        &self.inputs
+    }
+
+    /// The changelogs of its logged stores, by [`ChangelogId`].
+    pub fn changelogs(&self) -> &[ChangelogPartition] {
+        &self.changelogs
+    }
+
+    /// Names of the task's stores, in the topology's order.
+    pub fn store_names(&self) -> impl Iterator<Item = &str> {
+        self.stores.iter().map(|store| &*store.name)
+    }
+
+    /// The highest timestamp of any record taken up (ms), -1 before the first.
+    pub fn stream_time(&self) -> i64 {
+        self.cx.stream_time
+    }
+
+    /// Records that were dropped so far.
+    pub fn dropped_records(&self) -> u64 {
+        self.cx.dropped
+    }
+
+    /// The collector that the task was given.
+    pub fn collector(&mut self) -> &mut dyn RecordCollector {
+        &mut *self.cx.collector
+    }
+
+    /// Sets what was committed as partition time of an input (ms).
+    pub fn set_partition_time(&mut self, input: usize, time: i64) {
+        self.queues[input].set_partition_time(time);
+        self.cx.stream_time = self.cx.stream_time.max(time);
+    }
+
+    /// Puts records of a changelog into their store.
+    ///
+    /// # Errors
+    /// When the store cannot take them.
+    pub fn restore(
+        &mut self,
+        changelog: ChangelogId,
+        records: &mut dyn Iterator<Item = RestoreRecord<'_>>,
+    ) -> Result<(), StreamsError> {
+        let index = usize::try_from(changelog.0).unwrap_or(usize::MAX);
+        let Some(name) = self.changelogs.get(index).map(|changelog| Arc::clone(&changelog.store)) else {
+            return Ok(());
+        };
+        self.with_store(&name, |store| store.restore(records)).unwrap_or(Ok(()))
+    }
+
+    /// Calls the processors' `init`, in the topology's order. Once, after the restore.
+    ///
+    /// # Errors
+    /// When a processor's `init` fails.
+    pub fn initialize(&mut self) -> Result<(), StreamsError> {
+        self.cx.record = dummy_record(self.cx.clock.now_ms());
+        for node in self.nodes.iter().flatten() {
+            node.init(&mut self.cx)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a record at the end of an input's queue.
+    ///
+    /// # Errors
+    /// When the record becomes the head and cannot be decoded, and its handler says fail.
+    pub fn enqueue(&mut self, input: usize, record: RawRecord) -> Result<(), StreamsError> {
+        let queue = &mut self.queues[input];
+        let was_empty = queue.len() == 0;
+        queue.push(record);
+        if was_empty && let Some(timestamp) = queue.head(&mut self.cx)? {
+            self.order.push(timestamp, input);
+        }
+        if was_empty && self.queues[input].len() == 0 {
+            // The record was skipped: its offset still counts as consumed.
+            self.consumed[input] = true;
+            self.commit_needed = true;
+        }
+        Ok(())
+    }
+
+    /// Records that wait in an input's queue.
+    pub fn buffered(&self, input: usize) -> usize {
+        self.queues[input].len()
+    }
+
+    /// Whether every input has a record, so that the lowest timestamp is known for sure.
+    pub fn all_buffered(&self) -> bool {
+        self.queues.iter().all(|queue| queue.len() > 0)
+    }
+
+    /// Whether some input has a record.
+    pub fn any_buffered(&self) -> bool {
+        self.order.peek().is_some()
+    }
+
+    /// Processes the record with the lowest timestamp and everything it leads to, and fires stream-time punctuations
+    /// that are due then. `false` when no record waits.
+    ///
+    /// # Errors
+    /// When a node or the output fails and no handler lets that pass: the task cannot go on.
+    pub fn process_one(&mut self) -> Result<bool, StreamsError> {
+        let Some((_, input)) = self.order.pop() else { return Ok(false) };
+        let queue = &mut self.queues[input];
+        self.consumed[input] = true;
+        self.commit_needed = true;
+        if let Some(next) = queue.advance(&mut self.cx)? {
+            self.order.push(next, input);
+        }
+        queue.process(&mut self.cx)?;
+        Ok(true)
+    }
+
+    /// Processes up to `max_records` records; how many it were.
+    ///
+    /// # Errors
+    /// As [`process_one`](Task::process_one).
+    pub fn process(&mut self, max_records: usize) -> Result<usize, StreamsError> {
+        let mut processed = 0;
+        while processed < max_records && !self.cx.commit_requested && self.process_one()? {
+            processed += 1;
+            if !self.cx.punctuations.is_empty() {
+                self.punctuate_stream_time()?;
+            }
+        }
+        Ok(processed)
+    }
+
+    /// Fires the stream-time schedules that are due.
+    ///
+    /// # Errors
+    /// When a punctuation fails and no handler lets that pass.
+    pub fn punctuate_stream_time(&mut self) -> Result<bool, StreamsError> {
+        if self.cx.stream_time < 0 {
+            return Ok(false);
+        }
+        self.punctuate(PunctuationType::StreamTime, self.cx.stream_time)
+    }
+
+    /// Fires the wall-clock schedules that are due by the task's clock.
+    ///
+    /// # Errors
+    /// When a punctuation fails and no handler lets that pass.
+    pub fn punctuate_wall_clock(&mut self) -> Result<bool, StreamsError> {
+        self.punctuate(PunctuationType::WallClockTime, self.cx.clock.now_ms())
+    }
+
+    /// When the next wall-clock schedule is due, in ms since the epoch.
+    pub fn next_wall_clock_punctuation(&self) -> Option<i64> {
+        self.cx.punctuations.next_wall_clock()
+    }
+
+    fn punctuate(&mut self, kind: PunctuationType, now: i64) -> Result<bool, StreamsError> {
+        let mut fired = false;
+        while let Some(due) = self.cx.punctuations.take_due(kind, now) {
+            fired = true;
+            self.commit_needed = true;
+            self.cx.record = dummy_record(now);
+            self.cx.raw = None;
+            if let Some(Some(node)) = self.nodes.get(due.node) {
+                let node = Arc::clone(node);
+                node.punctuate(due.id, now, &mut self.cx)
+                    .map_err(|error| error.into_streams_error(self.cx.node_name(due.node)))?;
+            }
+        }
+        Ok(fired)
+    }
+
+    /// A processor asked for a commit.
+    pub fn commit_requested(&self) -> bool {
+        self.cx.commit_requested
+    }
+
+    /// Something happened since the last commit.
+    pub fn commit_needed(&self) -> bool {
+        self.commit_needed
+    }
+
+    /// First step of a commit: flushes the store caches, in the stores' order, and forwards what they set free. What
+    /// was consumed up to here may be committed once the collector has delivered everything.
+    ///
+    /// # Errors
+    /// When a store or a node fails.
+    pub fn prepare_commit(&mut self) -> Result<Vec<ConsumedOffset>, StreamsError> {
+        self.flush_caches()?;
+        let offsets = self.queues.iter().enumerate().filter(|&(input, _)| self.consumed[input]);
+        let offsets = offsets.filter_map(|(input, queue)| {
+            let partition_time = queue.partition_time();
+            queue.position().map(|offset| ConsumedOffset { input, offset, partition_time })
+        });
+        Ok(offsets.collect())
+    }
+
+    /// Flushes the store caches without a commit (`flushCache`).
+    ///
+    /// # Errors
+    /// When a store or a node fails.
+    pub fn flush_caches(&mut self) -> Result<(), StreamsError> {
+        for index in 0..self.stores.len() {
+            let TaskContext { owner, record, collector, .. } = &mut self.cx;
+            let mut cx = StoreContext { record, changelog: collector.as_changelog() };
+            let flushed = self.stores[index].cell.get(owner).flush_cache(&mut cx);
+            flushed.map_err(|source| self.store_error(source))?;
+            self.forward_flushed(index)?;
+        }
+        Ok(())
+    }
+
+    fn forward_flushed(&mut self, store: usize) -> Result<(), StreamsError> {
+        for node in self.stores[store].users.clone() {
+            if let Some(Some(lifecycle)) = self.nodes.get(node) {
+                let lifecycle = Arc::clone(lifecycle);
+                lifecycle
+                    .forward_flushed(&mut self.cx)
+                    .map_err(|error| error.into_streams_error(self.cx.node_name(node)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Last step of a commit: moves every store's uncommitted layer into `batch`, which the runtime completes with the
+    /// changelog offsets and writes at once.
+    ///
+    /// # Errors
+    /// When a store fails.
+    pub fn write_commit(&mut self, batch: &mut CommitBatch) -> Result<(), StreamsError> {
+        self.each_store(|store| store.write_commit(batch))
+    }
+
+    /// The batch is written: forget what it held, and what was consumed.
+    pub fn committed(&mut self) {
+        for store in &self.stores {
+            store.cell.get(&mut self.cx.owner).committed();
+        }
+        self.consumed.fill(false);
+        self.commit_needed = false;
+        self.cx.commit_requested = false;
+    }
+
+    /// Bytes in the uncommitted layers of all stores.
+    pub fn uncommitted_bytes(&mut self) -> usize {
+        let owner = &mut self.cx.owner;
+        self.stores.iter().map(|store| store.cell.get(owner).uncommitted_bytes()).sum()
+    }
+
+    /// Closes the processors, then the stores. Commit before, unless the task is given up.
+    ///
+    /// # Errors
+    /// When a store cannot be closed.
+    pub fn close(&mut self) -> Result<(), StreamsError> {
+        for node in self.nodes.iter().flatten() {
+            node.close(&mut self.cx);
+        }
+        for queue in &mut self.queues {
+            queue.clear();
+        }
+        self.order.clear();
+        self.each_store(|store| store.close())
+    }
+
+    /// Forgets everything since the last commit: caches, uncommitted layers, queues.
+    pub fn discard_uncommitted(&mut self) {
+        for store in &self.stores {
+            store.cell.get(&mut self.cx.owner).discard_uncommitted();
+        }
+        for queue in &mut self.queues {
+            queue.clear();
+        }
+        self.order.clear();
+        self.consumed.fill(false);
+        self.commit_needed = false;
+    }
+
+    /// Runs `f` on a store of the given type: a query from outside, between records.
+    ///
+    /// # Errors
+    /// When the store has another type than asked for. `Ok(None)`: the task has no store of that name.
+    pub fn query<S: StateStore + 'static, T>(
+        &mut self,
+        name: &str,
+        f: impl FnOnce(&mut S) -> T,
+    ) -> Result<Option<T>, StreamsError> {
+        let Some(store) = self.stores.iter().find(|store| &*store.name == name) else { return Ok(None) };
+        let handle = (store.handle)();
+        let Some(StoreHandle(cell)) = handle.downcast_ref::<StoreHandle<S>>() else {
+            let asked = std::any::type_name::<S>();
+            return Err(StreamsError::StoreType { store: name.to_owned(), asked });
+        };
+        Ok(Some(f(cell.rw(&mut self.cx.owner).get_mut())))
+    }
+
+    fn each_store(
+        &mut self,
+        mut f: impl FnMut(&mut dyn StateStore) -> Result<(), StoreError>,
+    ) -> Result<(), StreamsError> {
+        for store in &self.stores {
+            let result = f(store.cell.get(&mut self.cx.owner));
+            result.map_err(|source| self.store_error(source))?;
+        }
+        Ok(())
+    }
+
+    fn with_store(
+        &mut self,
+        name: &str,
+        f: impl FnOnce(&mut dyn StateStore) -> Result<(), StoreError>,
+    ) -> Option<Result<(), StreamsError>> {
+        let store = self.stores.iter().find(|store| &*store.name == name)?;
+        let result = f(store.cell.get(&mut self.cx.owner));
+        Some(result.map_err(|source| self.store_error(source)))
+    }
+
+    fn store_error(&self, source: StoreError) -> StreamsError {
+        StreamsError::Store { task: self.cx.task_id.to_string(), source }
+    }
+}
+
+/// The context of a punctuation and of `init`: the time, but no topic, offset or headers.
+fn dummy_record(timestamp: i64) -> RecordContext {
+    RecordContext { timestamp, headers: Headers::new(), topic: None, partition: -1, offset: -1 }
+}

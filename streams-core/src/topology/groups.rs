@@ -1,0 +1,86 @@
+//! Sub-topologies: the connected parts of a topology, each of which becomes one task per partition.
+
+use super::{NodeKind, SourceTopics, Topology};
+
+/// A connected part of the topology (`InternalTopologyBuilder.nodeGroups`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubTopology {
+    /// Its number, in the order in which the first node of each part was added.
+    pub id: u32,
+    /// Indices of its nodes, ascending.
+    pub(crate) nodes: Vec<usize>,
+    /// It only keeps a global store up to date; it has a number but no tasks.
+    pub global: bool,
+}
+
+impl Topology {
+    /// The connected parts over edges and shared stores (never over topics), numbered by their first node. A global
+    /// store does not connect its readers: every task reads it.
+    pub fn sub_topologies(&self) -> Vec<SubTopology> {
+        let mut group: Vec<usize> = (0..self.nodes.len()).collect();
+        fn root(group: &[usize], mut node: usize) -> usize {
+            while group[node] != node {
+                node = group[node];
+            }
+            node
+        }
+        // The smaller index wins, so that a root is always the first node of its group.
+        let mut unite = |a: usize, b: usize| {
+            let (a, b) = (root(&group, a), root(&group, b));
+            group[a.max(b)] = a.min(b);
+        };
+        for (index, node) in self.nodes.iter().enumerate() {
+            for &parent in &node.parents {
+                unite(index, parent);
+            }
+        }
+        for store in self.stores.values().filter(|store| !store.global) {
+            for pair in store.users.windows(2) {
+                unite(pair[0], pair[1]);
+            }
+        }
+        let mut parts: Vec<SubTopology> = Vec::new();
+        let mut roots: Vec<usize> = Vec::new();
+        for node in 0..self.nodes.len() {
+            let root = root(&group, node);
+            let part = roots.iter().position(|&known| known == root).unwrap_or_else(|| {
+                roots.push(root);
+                let id = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+                parts.push(SubTopology { id, nodes: Vec::new(), global: false });
+                parts.len() - 1
+            });
+            parts[part].nodes.push(node);
+            parts[part].global |= self.global_nodes.contains(&node);
+        }
+        parts
+    }
+
+    /// The topics that a part reads by name, internal ones without prefix, in the order of the nodes.
+    pub fn source_topics(&self, part: &SubTopology) -> Vec<String> {
+        let mut topics = Vec::new();
+        for &node in &part.nodes {
+            if let NodeKind::Source { topics: SourceTopics::Names(names), .. } = &self.nodes[node].kind {
+                topics.extend(names.iter().cloned());
+            }
+        }
+        topics
+    }
+
+    /// The topics that a part writes to by name, internal ones without prefix, in the order of the nodes.
+    pub fn sink_topics(&self, part: &SubTopology) -> Vec<String> {
+        let sinks = part.nodes.iter().filter_map(|&node| match &self.nodes[node].kind {
+            NodeKind::Sink { topic: Ok(topic) } => Some(topic.clone()),
+            _ => None,
+        });
+        sinks.collect()
+    }
+
+    /// The name under which the application's topic exists: internal ones carry its id as prefix.
+    pub fn decorate(&self, application_id: &str, topic: &str) -> String {
+        if self.repartition_topics.contains_key(topic) {
+            format!("{application_id}-{topic}")
+        } else {
+            topic.to_owned()
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Sinks: the nodes that write to topics.
+
+use std::sync::Arc;
+
+use kstreams_state_stores::{DynSerde, Record, Serde, SerdeError};
+use qcell::{QCell, QCellOwner};
+use sync_wrapper::SyncWrapper;
+
+use super::node::Receiver;
+use crate::error::StreamsError;
+use crate::processor::{ProcessError, ProcessResult, RecordMetadata};
+use crate::task::TaskContext;
+
+/// Chooses the topic of each record (`TopicNameExtractor`).
+pub type TopicNameExtractor<K, V> = Arc<dyn Fn(&K, &V, &RecordMetadata) -> String + Send + Sync>;
+
+/// Chooses the partitions of a record among `partition_count` of them (`StreamPartitioner`): `None` means by the key's
+/// murmur2 hash (the client's choice for a null key); several get a copy each; none drops the record (KIP-837).
+pub type StreamPartitioner<K, V> =
+    Arc<dyn Fn(&str, &K, &V, /* partition_count */ i32) -> Option<Vec<i32>> + Send + Sync>;
+
+/// Where a sink writes.
+pub enum SinkTopic<K, V> {
+    /// Always this topic.
+    Name(String),
+    /// A topic per record. The text stands for the function in `describe()`.
+    Extractor(TopicNameExtractor<K, V>, String),
+}
+
+impl<K, V> Clone for SinkTopic<K, V> {
+    fn clone(&self) -> Self {
+        match self {
+            SinkTopic::Name(name) => SinkTopic::Name(name.clone()),
+            SinkTopic::Extractor(extractor, text) => SinkTopic::Extractor(Arc::clone(extractor), text.clone()),
+        }
+    }
+}
+
+impl<K, V> From<&str> for SinkTopic<K, V> {
+    fn from(topic: &str) -> Self {
+        SinkTopic::Name(topic.to_owned())
+    }
+}
+
+/// How a sink writes.
+pub struct SinkOptions<K, V> {
+    /// Where.
+    pub topic: SinkTopic<K, V>,
+    /// The keys' serde.
+    pub key_serde: DynSerde<K>,
+    /// The values' serde.
+    pub value_serde: DynSerde<V>,
+    /// Which partition; `None`: by the key's hash.
+    pub partitioner: Option<StreamPartitioner<K, V>>,
+}
+
+impl<K, V> Clone for SinkOptions<K, V> {
+    fn clone(&self) -> Self {
+        SinkOptions {
+            topic: self.topic.clone(),
+            key_serde: self.key_serde.clone(),
+            value_serde: self.value_serde.clone(),
+            partitioner: self.partitioner.clone(),
+        }
+    }
+}
+
+/// Buffers that keep their memory from record to record.
+#[derive(Default)]
+struct Scratch {
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+/// A sink within its task.
+pub(crate) struct SinkNode<K, V> {
+    node: usize,
+    /// The topic with the application's prefix where it is internal; empty with an extractor.
+    fixed_topic: Arc<str>,
+    options: SinkOptions<K, V>,
+    scratch: QCell<SyncWrapper<Scratch>>,
+}
+
+impl<K: 'static, V: 'static> SinkNode<K, V> {
+    pub(crate) fn new(owner: &QCellOwner, node: usize, fixed_topic: Arc<str>, options: &SinkOptions<K, V>) -> Self {
+        let mut options = options.clone();
+        options.key_serde = options.key_serde.for_topic(&fixed_topic, true);
+        options.value_serde = options.value_serde.for_topic(&fixed_topic, false);
+        SinkNode { node, fixed_topic, options, scratch: QCell::new(owner, SyncWrapper::default()) }
+    }
+
+    /// Serializes and hands over to the collector; the buffers are the caller's.
+    fn write(&self, record: &Record<K, V>, scratch: &mut Scratch, cx: &mut TaskContext) -> ProcessResult {
+        let extracted: Arc<str>;
+        let topic = match &self.options.topic {
+            SinkTopic::Name(_) => &self.fixed_topic,
+            SinkTopic::Extractor(extractor, _) => {
+                extracted = extractor(&record.key, &record.value, &cx.record_metadata()).into();
+                &extracted
+            }
+        };
+        scratch.key.clear();
+        scratch.value.clear();
+        let key_present = self
+            .options
+            .key_serde
+            .serialize_nullable(&record.key, &mut scratch.key)
+            .map_err(|source| self.serialization_error("key", topic, source, cx))?;
+        let value_present = self
+            .options
+            .value_serde
+            .serialize_nullable(&record.value, &mut scratch.value)
+            .map_err(|source| self.serialization_error("value", topic, source, cx))?;
+        let key = key_present.then_some(scratch.key.as_slice());
+        let value = value_present.then_some(scratch.value.as_slice());
+        let (time, headers) = (Some(record.timestamp), &record.headers);
+        let chosen = match &self.options.partitioner {
+            None => None,
+            Some(partitioner) => {
+                let count = cx.collector.partition_count(topic).map_err(ProcessError::fatal)?;
+                partitioner(topic, &record.key, &record.value, count)
+            }
+        };
+        match chosen {
+            None => cx.collector.send(topic, None, key, value, time, headers).map_err(ProcessError::fatal),
+            Some(partitions) => {
+                if partitions.is_empty() {
+                    cx.drop_record(self.node, "the partitioner chose no partition");
+                }
+                for partition in partitions {
+                    cx.collector
+                        .send(topic, Some(partition), key, value, time, headers)
+                        .map_err(ProcessError::fatal)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn serialization_error(
+        &self,
+        part: &'static str,
+        topic: &str,
+        source: SerdeError,
+        cx: &TaskContext,
+    ) -> ProcessError {
+        let node = cx.node_name(self.node).to_owned();
+        ProcessError::fatal(StreamsError::Serialization { node, part, topic: topic.to_owned(), source })
+    }
+}
+
+impl<K: Send + 'static, V: Send + 'static> Receiver<K, V> for SinkNode<K, V> {
+    fn receive(&self, record: Record<K, V>, cx: &mut TaskContext) -> ProcessResult {
+        let mut scratch = std::mem::take(self.scratch.rw(&mut cx.owner).get_mut());
+        let result = self.write(&record, &mut scratch, cx);
+        *self.scratch.rw(&mut cx.owner).get_mut() = scratch;
+        result
+    }
+}
