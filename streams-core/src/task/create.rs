@@ -13,7 +13,7 @@ use super::{
 };
 use crate::clock::Clock;
 use crate::error::StreamsError;
-use crate::topology::{NodeKind, NodeLifecycle, QueueFactory, SourceTopics, Topology, Wiring};
+use crate::topology::{NodeKind, NodeLifecycle, QueueFactory, SourceTopics, Topology, Wiring, matches_whole};
 
 /// Which part of the topology the task runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,9 +81,19 @@ impl Task {
         };
         let consumed = vec![false; queues.len()];
         let order = JavaHeap::default();
-        Ok(Task { cx, queues, inputs, order, consumed, nodes, stores, changelogs, commit_needed: false })
+        let commit_needed = false;
+        Ok(Task { cx, queues, inputs, order, consumed, nodes, sources, stores, changelogs, commit_needed })
     }
 
+    /// Adds an input while the task runs: a new topic that a source's pattern matches. Its number, or `None` when no
+    /// source of the task reads the topic.
+    pub fn add_input(&mut self, topology: &Topology, input: TopicPartition) -> Option<usize> {
+        let factory = source_for(topology, &self.cx.application_id, &self.sources, &input.topic)?;
+        self.queues.push(factory(input.clone()));
+        self.inputs.push(input);
+        self.consumed.push(false);
+        Some(self.inputs.len() - 1)
+    }
 }
 
 fn included_nodes(topology: &Topology, environment: &TaskEnvironment) -> Vec<usize> {
@@ -199,7 +209,7 @@ fn source_for<'a>(
                 by_name && names.iter().any(|name| topology.decorate(application_id, name) == topic)
             }
             NodeKind::Source { topics: SourceTopics::Pattern(pattern), .. } => {
-                !by_name && pattern.find(topic).is_some_and(|found| found.len() == topic.len())
+                !by_name && matches_whole(pattern, topic)
             }
             _ => false,
         })

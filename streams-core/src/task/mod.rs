@@ -12,6 +12,7 @@ mod punctuation;
 mod queue;
 mod raw;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kstreams_state_stores::{
@@ -26,7 +27,7 @@ pub use raw::{OwnedRecord, RawRecord, TopicPartition};
 
 use crate::error::StreamsError;
 use crate::processor::{ErasedStoreCell, PunctuationType, StoreHandle};
-use crate::topology::NodeLifecycle;
+use crate::topology::{NodeLifecycle, QueueFactory};
 use heap::JavaHeap;
 
 /// The changelog of one store of a task.
@@ -71,6 +72,8 @@ pub struct Task {
     /// Inputs from which something was taken since the last commit.
     consumed: Vec<bool>,
     nodes: Vec<Option<Arc<dyn NodeLifecycle>>>,
+    /// What makes the input queues of each source, for topics that are added later.
+    sources: BTreeMap<usize, QueueFactory>,
     stores: Vec<TaskStore>,
     changelogs: Vec<ChangelogPartition>,
     /// Something was processed or punctuated since the last commit.
@@ -287,7 +290,7 @@ impl Task {
             let TaskContext { owner, record, collector, .. } = &mut self.cx;
             let mut cx = StoreContext { record, changelog: collector.as_changelog() };
             let flushed = self.stores[index].cell.get(owner).flush_cache(&mut cx);
-            flushed.map_err(|source| self.store_error(source))?;
+            flushed.map_err(|source| self.store_failed(source))?;
             self.forward_flushed(index)?;
         }
         Ok(())
@@ -382,7 +385,7 @@ impl Task {
     ) -> Result<(), StreamsError> {
         for store in &self.stores {
             let result = f(store.cell.get(&mut self.cx.owner));
-            result.map_err(|source| self.store_error(source))?;
+            result.map_err(|source| self.store_failed(source))?;
         }
         Ok(())
     }
@@ -394,10 +397,11 @@ impl Task {
     ) -> Option<Result<(), StreamsError>> {
         let store = self.stores.iter().find(|store| &*store.name == name)?;
         let result = f(store.cell.get(&mut self.cx.owner));
-        Some(result.map_err(|source| self.store_error(source)))
+        Some(result.map_err(|source| self.store_failed(source)))
     }
 
-    fn store_error(&self, source: StoreError) -> StreamsError {
+    /// A store's error as one of this task.
+    pub fn store_failed(&self, source: StoreError) -> StreamsError {
         StreamsError::Store { task: self.cx.task_id.to_string(), source }
     }
 }

@@ -1,5 +1,7 @@
 //! Sub-topologies: the connected parts of a topology, each of which becomes one task per partition.
 
+use regex::Regex;
+
 use super::{NodeKind, SourceTopics, Topology};
 
 /// A connected part of the topology (`InternalTopologyBuilder.nodeGroups`).
@@ -66,6 +68,21 @@ impl Topology {
         topics
     }
 
+    /// The full names of all topics that sources read by name.
+    pub fn all_source_topics(&self, application_id: &str) -> Vec<String> {
+        let parts = self.sub_topologies();
+        let topics = parts.iter().flat_map(|part| self.source_topics(part));
+        topics.map(|topic| self.decorate(application_id, &topic)).collect()
+    }
+
+    /// Whether a source's pattern matches this topic.
+    pub fn reads(&self, topic: &str) -> bool {
+        self.nodes.iter().any(|node| match &node.kind {
+            NodeKind::Source { topics: SourceTopics::Pattern(pattern), .. } => matches_whole(pattern, topic),
+            _ => false,
+        })
+    }
+
     /// The topics that a part writes to by name, internal ones without prefix, in the order of the nodes.
     pub fn sink_topics(&self, part: &SubTopology) -> Vec<String> {
         let sinks = part.nodes.iter().filter_map(|&node| match &self.nodes[node].kind {
@@ -83,4 +100,9 @@ impl Topology {
             topic.to_owned()
         }
     }
+}
+
+/// Java's `matches()`: the pattern has to take all of the topic's name.
+pub(crate) fn matches_whole(pattern: &Regex, topic: &str) -> bool {
+    pattern.find_iter(topic).any(|found| found.len() == topic.len())
 }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use kstreams_state_stores::{DynSerde, Serde, StoreBuilder, StoreSpec};
 
 pub use groups::SubTopology;
+pub(crate) use groups::matches_whole;
 pub(crate) use node::{Child, NodeLifecycle};
 pub use sink::{SinkOptions, SinkTopic, StreamPartitioner, TopicNameExtractor};
 pub use source::{

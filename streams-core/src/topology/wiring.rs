@@ -18,7 +18,7 @@ use crate::task::{InputQueue, RecordQueue, TopicPartition};
 pub(crate) type WireFn = Box<dyn Fn(&Wiring<'_>) -> Result<WiredNode, StreamsError> + Send + Sync>;
 
 /// Makes the queue of one input partition of a source.
-pub(crate) type QueueFactory = Box<dyn Fn(TopicPartition) -> Box<dyn InputQueue>>;
+pub(crate) type QueueFactory = Box<dyn Fn(TopicPartition) -> Box<dyn InputQueue> + Send + Sync>;
 
 /// A node as its parents and its task see it.
 #[derive(Default)]
