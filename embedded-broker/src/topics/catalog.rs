@@ -170,11 +170,12 @@ impl Catalog {
             index.by_id.remove(&topic.id);
             index.by_name.remove(&topic.name);
         }
-        drop(changing);
         for log in topic.logs() {
-            // A fetch or append that still holds the log gets a refusal instead of a file nobody will read.
+            // A fetch or append that still holds the log gets a refusal instead of a file nobody will read. A
+            // compaction that runs ends here, before there can be a new topic of this name in the same directory.
             log.abandon();
         }
+        drop(changing);
         store::remove(&left);
         tracing::info!(topic = &*topic.name, "topic deleted");
         Ok(())
