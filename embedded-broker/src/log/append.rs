@@ -194,6 +194,9 @@ impl Log {
         if header.is_control() {
             return Err(self.invalid("clients may not write control records"));
         }
+        if header.is_transactional() {
+            return Err(self.invalid("there are no transactions yet"));
+        }
         if header.delete_horizon().is_some() {
             return Err(self.invalid("clients may not set a delete horizon"));
         }

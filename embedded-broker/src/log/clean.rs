@@ -16,9 +16,7 @@ use std::sync::Arc;
 use self::key_map::KeyMap;
 use self::rewrite::Rewriter;
 pub(super) use self::swap::{Swap, finish_swaps};
-use super::batch::BatchHeader;
 use super::config::LogConfig;
-use super::record::records_of;
 use super::retain::Chores;
 use super::segment::Segment;
 use super::{Log, LogError};
@@ -76,11 +74,12 @@ impl Log {
     /// Compacts what can be compacted whether or not it is worth it yet. `None` when nothing is dirty.
     #[cfg(test)]
     pub(crate) fn compact_now(&self) -> Result<Option<Compaction>, LogError> {
-        let mut chores = self.maintenance.lock();
+        let (mut chores, config) = (self.maintenance.lock(), self.config());
+        if !config.compact {
+            return Ok(None);
+        }
         self.finish_swap(&mut chores)?;
-        self.compact(&mut chores, &self.config(), self.clock.now_ms(), |cleanable| {
-            !cleanable.dirty().is_empty()
-        })
+        self.compact(&mut chores, &config, self.clock.now_ms(), |cleanable| !cleanable.dirty().is_empty())
     }
 
     /// Compacts the log if enough of it is dirty, or for too long.
@@ -121,6 +120,8 @@ impl Log {
         while from < end {
             let group = group_len(&cleanable.segments[from..end], config);
             let next_base = cleanable.segments[from + group].base_offset;
+            // The topic may have been deleted by now.
+            self.check_online(&self.writer.lock())?;
             self.compact_group(
                 chores,
                 &rewriter,
@@ -193,32 +194,20 @@ impl Log {
 fn read_keys(cleanable: &Cleanable, keys: &mut KeyMap) -> Result<i64, LogError> {
     let end = cleanable.segments[cleanable.first_uncleanable].base_offset;
     for segment in cleanable.dirty() {
-        let mut next = segment.locate(cleanable.first_dirty)?;
-        while let Some((position, header)) = next {
-            if !header.is_control() {
-                let records = read_records(segment, position, &header)?;
-                if keys.len() > 0 && keys.len() + records.len() > KeyMap::LIMIT {
-                    return Ok(header.base_offset);
-                }
-                for record in &records {
-                    if let Some(key) = &record.key {
-                        keys.put(key, record.offset(&header));
-                    }
+        let mut walk = segment.walk(cleanable.first_dirty)?;
+        while let Some(batch) = walk.find(|header| !header.is_control())? {
+            let records = walk.raw_records(&batch)?;
+            if keys.len() > 0 && keys.len() + records.len() > KeyMap::LIMIT {
+                return Ok(batch.header.base_offset);
+            }
+            for record in &records {
+                if let Some(key) = &record.key {
+                    keys.put(key, record.offset(&batch.header));
                 }
             }
-            next = segment.find(position + header.size as u64, |_| true)?;
         }
     }
     Ok(end)
-}
-
-fn read_records(
-    segment: &Segment,
-    position: u64,
-    header: &BatchHeader,
-) -> Result<Vec<super::record::RawRecord>, LogError> {
-    let bytes = segment.batch_bytes(position, header)?;
-    records_of(header, &bytes).map_err(|reason| segment.corrupt(position, reason))
 }
 
 /// How many segments at the front become one: small ones are merged as long as the result surely fits.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::batch::BatchHeader;
-use super::record::records_of;
 use super::segment::Segment;
 use super::{Log, LogError, LogRecord};
 
@@ -20,17 +19,16 @@ impl Log {
             if segment.stats().largest_timestamp < timestamp {
                 continue;
             }
-            let mut from = segment.position_before_time(timestamp)?;
+            let mut walk = segment.walk_from_byte(segment.position_before_time(timestamp)?);
             let candidate =
                 |header: &BatchHeader| header.max_timestamp >= timestamp && header.last_offset() >= start;
-            while let Some((position, header)) = segment.find(from, candidate)? {
-                for record in decode(segment, position, &header)? {
-                    let (offset, found) = (record.offset, record.timestamp);
+            while let Some(batch) = walk.find(candidate)? {
+                for record in walk.raw_records(&batch)? {
+                    let (offset, found) = (record.offset(&batch.header), record.timestamp(&batch.header));
                     if found >= timestamp && offset >= start && offset < end {
                         return Ok(Some((offset, found)));
                     }
                 }
-                from = position + header.size as u64;
             }
         }
         Ok(None)
@@ -42,8 +40,15 @@ impl Log {
     /// # Errors
     /// `LogError::Io` and `LogError::Corrupt` when a segment can't be read.
     pub(crate) fn max_timestamp(&self) -> Result<Option<(i64, i64)>, LogError> {
-        let (segments, _) = self.segments_and_start();
-        let largest = segments.iter().map(|segment| segment.stats().largest_timestamp).max().unwrap_or(-1);
+        let (segments, start) = self.segments_and_start();
+        let mut largest = -1;
+        for segment in segments.iter() {
+            let of_segment = match segment.base_offset < start {
+                true => largest_from(segment, start)?,
+                false => segment.stats().largest_timestamp,
+            };
+            largest = largest.max(of_segment);
+        }
         if largest < 0 { Ok(None) } else { self.offset_for_time(largest) }
     }
 
@@ -56,14 +61,9 @@ impl Log {
         let (segments, start) = self.segments_and_start();
         let from = from.max(start);
         for segment in covering(&segments, from) {
-            let mut next = segment.locate(from)?;
-            while let Some((position, header)) = next.filter(|(_, header)| header.base_offset < end) {
-                for record in decode(segment, position, &header)? {
-                    if record.offset >= from {
-                        f(record);
-                    }
-                }
-                next = segment.find(position + header.size as u64, |_| true)?;
+            let mut walk = segment.walk(from)?;
+            while let Some(batch) = walk.next()?.filter(|batch| batch.header.base_offset < end) {
+                walk.records(&batch)?.into_iter().filter(|record| record.offset >= from).for_each(&mut *f);
             }
         }
         Ok(())
@@ -76,9 +76,22 @@ fn covering(segments: &[Arc<Segment>], offset: i64) -> &[Arc<Segment>] {
     segments.get(first..).unwrap_or(&[])
 }
 
-fn decode(segment: &Segment, position: u64, header: &BatchHeader) -> Result<Vec<LogRecord>, LogError> {
-    let bytes = segment.batch_bytes(position, header)?;
-    records_of(header, &bytes)
-        .and_then(|records| records.iter().map(|record| record.decode(header)).collect())
-        .map_err(|reason| segment.corrupt(position, reason))
+/// The largest timestamp from offset `start` on, for a segment whose front part is deleted.
+fn largest_from(segment: &Segment, start: i64) -> Result<i64, LogError> {
+    let mut largest = -1;
+    let mut walk = segment.walk(start)?;
+    while let Some(batch) = walk.next()? {
+        let header = &batch.header;
+        if header.base_offset >= start {
+            largest = largest.max(if header.count > 0 { header.max_timestamp } else { -1 });
+        } else {
+            let left = walk.raw_records(&batch)?;
+            let times = left
+                .iter()
+                .filter(|record| record.offset(header) >= start)
+                .map(|record| record.timestamp(header));
+            largest = largest.max(times.max().unwrap_or(-1));
+        }
+    }
+    Ok(largest)
 }

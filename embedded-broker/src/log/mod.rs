@@ -17,7 +17,7 @@
 //! copy the list, then read files that appends only extend and deletions leave readable while they are open.
 //!
 //! Transactions will add control batches, an index of aborted ones beside each segment and a last stable offset
-//! behind the end offset; `producer_state.rs`, `Log::last_stable_offset` and `retain.rs` are their places.
+//! behind the end offset; `producer_state.rs`, `Log::last_stable_offset` and ``retain.rs` are their places.
 
 mod append;
 mod batch;
@@ -38,6 +38,7 @@ mod scan;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -49,13 +50,11 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 pub(crate) use self::append::Appended;
-pub(crate) use self::clean::Compaction;
 pub(crate) use self::config::LogConfig;
 pub(crate) use self::disk::Disk;
 pub use self::disk::{DiskFault, DiskFaults, DiskOp};
 pub(crate) use self::error::{AppendError, LogError, ReadError};
 pub(crate) use self::record::LogRecord;
-pub(crate) use self::retain::{Maintenance, remove_leftovers};
 
 use self::checkpoint::Checkpoint;
 use self::producer_state::Producers;
@@ -136,27 +135,13 @@ struct Shared {
 }
 
 impl Log {
-    /// Opens the log in `dir`, creating it if it is missing.
+    /// Opens the log in `dir`, creating it if it is missing, on a disk that may be made to fail.
     ///
     /// Without `clean_shutdown` (or when the directory does not look like a clean stop) everything since the last
     /// fsync is checked: a torn tail is cut at the last whole batch, missing indexes and the producer state rebuilt.
     ///
     /// # Errors
     /// `LogError::Io` when the directory cannot be read or written.
-    pub(crate) fn open(
-        dir: &Path,
-        name: TopicPartitionName,
-        config: LogConfig,
-        clock: SharedClock,
-        clean_shutdown: bool,
-    ) -> Result<Log, LogError> {
-        Log::open_on(Disk::default(), dir, name, config, clock, clean_shutdown)
-    }
-
-    /// As [`Log::open`], on a disk that may be made to fail.
-    ///
-    /// # Errors
-    /// As [`Log::open`].
     pub(crate) fn open_on(
         disk: Disk,
         dir: &Path,
@@ -213,11 +198,6 @@ impl Log {
         self.end_offset()
     }
 
-    /// The leader epoch of every record: always 0 on a single node.
-    pub(crate) fn leader_epoch(&self) -> i32 {
-        LEADER_EPOCH
-    }
-
     /// Bytes of all segments, without indexes and without files that wait for their deletion.
     pub(crate) fn size_bytes(&self) -> u64 {
         self.segments_and_start().0.iter().map(|segment| segment.len()).sum()
@@ -242,6 +222,7 @@ impl Log {
     ///
     /// # Errors
     /// `LogError::Io`: the log is offline then, because after a failed fsync nobody knows what is on disk.
+    #[cfg(test)]
     pub(crate) fn flush(&self) -> Result<(), LogError> {
         let mut writer = self.writer.lock();
         self.check_online(&writer)?;

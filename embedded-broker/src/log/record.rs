@@ -186,10 +186,22 @@ pub(crate) fn compress(codec: Compression, records: &[u8], out: &mut BytesMut) -
             out.extend_from_slice(records);
             return Ok(());
         }
-        Compression::Gzip => Gzip::compress(out, |plain| Ok(plain.extend_from_slice(records))),
-        Compression::Snappy => Snappy::compress(out, |plain| Ok(plain.extend_from_slice(records))),
-        Compression::Lz4 => Lz4::compress(out, |plain| Ok(plain.extend_from_slice(records))),
-        Compression::Zstd => Zstd::compress(out, |plain| Ok(plain.extend_from_slice(records))),
+        Compression::Gzip => Gzip::compress(out, |plain| {
+            plain.extend_from_slice(records);
+            Ok(())
+        }),
+        Compression::Snappy => Snappy::compress(out, |plain| {
+            plain.extend_from_slice(records);
+            Ok(())
+        }),
+        Compression::Lz4 => Lz4::compress(out, |plain| {
+            plain.extend_from_slice(records);
+            Ok(())
+        }),
+        Compression::Zstd => Zstd::compress(out, |plain| {
+            plain.extend_from_slice(records);
+            Ok(())
+        }),
     }
     .map_err(|error| format!("cannot compress with {codec:?}: {error:#}"))
 }

@@ -152,11 +152,10 @@ impl Recovery<'_> {
         let mut segments: Vec<Segment> = Vec::with_capacity(bases.len());
         let mut next_offset = 0;
         for (at, &base) in bases.iter().enumerate() {
-            if at < first_checked && at < last {
-                if let Some(segment) = Segment::open(&log_path(self.dir, base), base, self.now_ms)? {
-                    segments.push(segment);
-                    continue;
-                }
+            let trusted = at < first_checked && at < last;
+            if trusted && let Some(segment) = Segment::open(&log_path(self.dir, base), base, self.now_ms)? {
+                segments.push(segment);
+                continue;
             }
             if base < next_offset {
                 // A segment that was to be the next one but whose creation did not complete.
@@ -250,11 +249,10 @@ impl Recovery<'_> {
             if from >= next_offset {
                 break;
             }
-            let mut next = segment.locate(from)?;
-            while let Some((position, header)) = next {
+            let mut walk = segment.walk(from)?;
+            while let Some(batch) = walk.next()? {
                 // When it came is not known; counting from now on forgets no producer too early.
-                producers.note(&header, self.now_ms);
-                next = segment.find(position + header.size as u64, |_| true)?;
+                producers.note(&batch.header, self.now_ms);
             }
         }
         producers.expire(self.now_ms.saturating_sub(self.config.producer_id_expiration_ms));

@@ -88,26 +88,13 @@ impl Log {
         Ok(self.log_start_offset())
     }
 
-    /// Deletes the log and its directory. Reads that run get what they hold open.
-    ///
-    /// # Errors
-    /// `LogError::Io` when the directory cannot be renamed or removed; a renamed one is removed by
-    /// [`remove_leftovers`] at the next start.
-    pub(crate) fn destroy(&self) -> Result<(), LogError> {
-        let _maintenance = self.maintenance.lock();
-        self.writer.lock().condition = Condition::Closed;
-        let parent = self.dir.parent().unwrap_or(&self.dir);
-        // The new name is unique, so that the topic can be created and deleted again at once.
-        let doomed = parent.join(format!("{}.{}{DELETED_DIR}", self.name, uuid::Uuid::new_v4().simple()));
-        self.disk.rename(&self.dir, &doomed)?;
-        std::fs::remove_dir_all(&doomed).map_err(LogError::io("delete", &doomed))
-    }
-
-    /// Refuses appends from now on, without making anything durable: the topic was deleted.
+    /// Refuses appends from now on, without making anything durable: the topic was deleted. Waits for maintenance
+    /// that runs, so that it cannot meet the files of a new topic of the same name.
     pub(crate) fn abandon(&self) {
         self.writer.lock().condition = Condition::Closed;
         // Wakes waiting fetches.
         self.end_watch.send_modify(|_| {});
+        drop(self.maintenance.lock());
     }
 
     fn roll_if_old(&self, writer: &mut Writer, config: &LogConfig, now_ms: i64) -> Result<bool, LogError> {
@@ -214,26 +201,6 @@ impl Log {
         }
         Ok(())
     }
-}
-
-/// End of the names of directories of deleted logs.
-const DELETED_DIR: &str = "-delete";
-
-/// Removes what deletions of whole logs left in `data_dir` when the broker died in between. Call it before the logs
-/// are opened.
-///
-/// # Errors
-/// `LogError::Io` when a directory cannot be listed or removed.
-pub(crate) fn remove_leftovers(data_dir: &std::path::Path) -> Result<(), LogError> {
-    for entry in std::fs::read_dir(data_dir).map_err(LogError::io("list", data_dir))? {
-        let path = entry.map_err(LogError::io("list", data_dir))?.path();
-        // `<topic>-<partition>.<32 hex digits>-delete`: the dot and the end cannot be a live partition's name, which
-        // ends in a number.
-        if path.is_dir() && path.to_str().is_some_and(|name| name.ends_with(DELETED_DIR)) {
-            std::fs::remove_dir_all(&path).map_err(LogError::io("delete", &path))?;
-        }
-    }
-    Ok(())
 }
 
 /// How many segments at the front lie wholly before the log start. The active one stays.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::batch::BatchHeader;
 use super::config::LogConfig;
 use super::segment::Segment;
-use super::{Log, LogError, Writer};
+use super::{Condition, Log, LogError, Writer};
 
 /// The producer state just before `offset`.
 pub(super) fn snapshot_path(dir: &Path, offset: i64) -> PathBuf {
@@ -47,8 +47,11 @@ impl Log {
     pub(super) fn roll(&self, writer: &mut Writer, now_ms: i64) -> Result<(), LogError> {
         let next = Segment::create(&self.disk, &self.dir, writer.next_offset, now_ms)?;
         if let Err(error) = writer.active.seal(&self.disk) {
-            // A leftover is harmless (empty, at the end offset), so a failure to delete it is too.
-            let _ = self.disk.remove(&next.path);
+            // The active segment will grow beyond the new one's base offset, so that file must not stay.
+            if let Err(error) = self.disk.remove(&next.path) {
+                tracing::error!(partition = %self.name, %error, "log goes offline: a failed roll could not be undone");
+                writer.condition = Condition::Offline;
+            }
             return Err(error);
         }
         let next = Arc::new(next);

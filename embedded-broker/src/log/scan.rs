@@ -4,6 +4,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use bytes::Bytes;
+
 use super::LogError;
 use super::batch::{BadBatch, BatchHeader, CRC_STARTS, HEADER_LEN};
 
@@ -33,23 +35,14 @@ pub(crate) struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// Walks headers in `position..end`.
-    pub(crate) fn headers(file: &'a File, path: &'a Path, position: u64, end: u64) -> Self {
-        Scanner {
-            file,
-            path,
-            end,
-            position,
-            chunk: 8 * 1024,
-            buffer: Vec::new(),
-            buffer_at: 0,
-            check_crc: false,
-        }
+    /// Walks headers in `position..end`, reading `chunk` bytes at a time.
+    pub(crate) fn headers(file: &'a File, path: &'a Path, position: u64, end: u64, chunk: usize) -> Self {
+        Scanner { file, path, end, position, chunk, buffer: Vec::new(), buffer_at: 0, check_crc: false }
     }
 
     /// Walks batches in `position..end` and checks their CRCs.
     pub(crate) fn checked(file: &'a File, path: &'a Path, position: u64, end: u64) -> Self {
-        Scanner { chunk: 256 * 1024, check_crc: true, ..Scanner::headers(file, path, position, end) }
+        Scanner { check_crc: true, ..Scanner::headers(file, path, position, end, 256 * 1024) }
     }
 
     /// Up to `want` bytes at `at`, fewer at the end of the file or of the chunk size.
@@ -93,6 +86,16 @@ impl<'a> Scanner<'a> {
         }
         self.position = at + header.size as u64;
         Ok(Scanned::Batch(header))
+    }
+
+    /// All `size` bytes of the batch at `position`.
+    pub(crate) fn whole(&mut self, position: u64, size: usize) -> Result<Bytes, LogError> {
+        if size <= self.chunk {
+            return self.bytes(position, size).map(Bytes::copy_from_slice);
+        }
+        let mut bytes = vec![0; size];
+        self.file.read_exact_at(&mut bytes, position).map_err(LogError::io("read", self.path))?;
+        Ok(Bytes::from(bytes))
     }
 
     fn crc(&mut self, at: u64, size: usize) -> Result<u32, LogError> {

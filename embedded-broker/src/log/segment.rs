@@ -1,16 +1,14 @@
 //! One segment: a file of record batches, its indexes, and what readers need to share it with the appender.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 
-use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use super::LogError;
-use super::batch::BatchHeader;
+use super::batch::{BatchHeader, HEADER_LEN};
 use super::disk::Disk;
 use super::index::SegmentIndex;
 use super::scan::{Scanned, Scanner};
@@ -49,6 +47,9 @@ struct Hints {
     places: [(i64, u64); 8],
     next: usize,
 }
+
+/// Read at a time when looking for a batch from an index entry on: the default distance of entries, and a header.
+const LOCATE_CHUNK: usize = 4096 + HEADER_LEN;
 
 /// The log file of the segment that begins at `base_offset`.
 pub(crate) fn log_path(dir: &Path, base_offset: i64) -> PathBuf {
@@ -143,7 +144,8 @@ impl Segment {
         if position == 0 {
             stats.first_timestamp = header.max_timestamp;
         }
-        if header.max_timestamp > stats.largest_timestamp {
+        // A batch that compaction emptied has a timestamp, but no record with it.
+        if header.count > 0 && header.max_timestamp > stats.largest_timestamp {
             stats.largest_timestamp = header.max_timestamp;
             stats.largest_at = header.base_offset;
         }
@@ -195,7 +197,7 @@ impl Segment {
 
     /// Header of the first batch, if there is one.
     pub(crate) fn first_batch(&self) -> Result<Option<BatchHeader>, LogError> {
-        match Scanner::headers(&self.file, &self.path, 0, self.len()).next()? {
+        match Scanner::headers(&self.file, &self.path, 0, self.len(), HEADER_LEN).next()? {
             Scanned::Batch(header) => Ok(Some(header)),
             Scanned::End => Ok(None),
             Scanned::Bad(reason) => Err(self.corrupt(0, reason)),
@@ -208,20 +210,14 @@ impl Segment {
             Some((_, position)) if offset > self.base_offset => *position,
             _ => self.index.read().position_before(offset)?,
         };
-        self.find(from, |header| header.last_offset() >= offset)
-    }
-
-    /// The first batch at or after byte `from` that `wanted` accepts.
-    pub(crate) fn find(
-        &self,
-        from: u64,
-        wanted: impl Fn(&BatchHeader) -> bool,
-    ) -> Result<Option<(u64, BatchHeader)>, LogError> {
-        let mut scanner = Scanner::headers(&self.file, &self.path, from, self.len());
+        // An index entry is at most this far before the batch, unless batches are larger.
+        let mut scanner = Scanner::headers(&self.file, &self.path, from, self.len(), LOCATE_CHUNK);
         loop {
             let position = scanner.position;
             match scanner.next()? {
-                Scanned::Batch(header) if wanted(&header) => return Ok(Some((position, header))),
+                Scanned::Batch(header) if header.last_offset() >= offset => {
+                    return Ok(Some((position, header)));
+                }
                 Scanned::Batch(_) => {}
                 Scanned::End => return Ok(None),
                 Scanned::Bad(reason) => return Err(self.corrupt(position, reason)),
@@ -242,13 +238,6 @@ impl Segment {
         let next = hints.next;
         hints.places[next] = (offset, position);
         hints.next = (next + 1) % hints.places.len();
-    }
-
-    /// The bytes of one batch.
-    pub(crate) fn batch_bytes(&self, position: u64, header: &BatchHeader) -> Result<Bytes, LogError> {
-        let mut bytes = vec![0; header.size];
-        self.file.read_exact_at(&mut bytes, position).map_err(LogError::io("read", &self.path))?;
-        Ok(Bytes::from(bytes))
     }
 
     /// The error for damaged bytes in this file.

@@ -61,9 +61,10 @@ impl Rewriter<'_> {
         let target = Segment::with_index(base, path, file, 0, index, self.now_ms);
         let (mut pending, mut written, mut dropped, mut changed) = (BytesMut::new(), 0_u64, 0_u64, false);
         for segment in group {
-            let mut next = segment.find(0, |_| true)?;
-            while let Some((position, header)) = next {
-                let original = segment.batch_bytes(position, &header)?;
+            let mut walk = segment.walk_from_byte(0);
+            while let Some(batch) = walk.next()? {
+                let (position, header) = (batch.position, batch.header);
+                let original = walk.bytes(&batch)?;
                 let verdict = self
                     .judge(&header, &original, &mut dropped)
                     .map_err(|reason| segment.corrupt(position, reason))?;
@@ -85,7 +86,6 @@ impl Rewriter<'_> {
                     written += pending.len() as u64;
                     pending.clear();
                 }
-                next = segment.find(position + header.size as u64, |_| true)?;
             }
         }
         disk.write_at(&target.file, cleaned, &pending, written)?;

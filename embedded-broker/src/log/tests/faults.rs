@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
@@ -24,6 +25,7 @@ pub(crate) enum Fault {
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     plan: Mutex<Option<(usize, Fault, Option<DiskOp>)>>,
+    hit: AtomicBool,
 }
 
 impl Faults {
@@ -35,10 +37,17 @@ impl Faults {
     /// The operation after the next `skip` ones fails.
     pub(crate) fn after(&self, skip: usize, fault: Fault, only: Option<DiskOp>) {
         *self.plan.lock() = Some((skip, fault, only));
+        self.hit.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether something has failed since the plan was set.
+    pub(crate) fn hit(&self) -> bool {
+        self.hit.load(Ordering::Relaxed)
     }
 
     pub(crate) fn clear(&self) {
         *self.plan.lock() = None;
+        self.hit.store(false, Ordering::Relaxed);
     }
 }
 
@@ -53,6 +62,7 @@ impl DiskFaults for Faults {
             *plan = Some((skip - 1, fault, only));
             return None;
         }
+        self.hit.store(true, Ordering::Relaxed);
         if fault != Fault::Freeze {
             *plan = None;
         }

@@ -2,6 +2,8 @@
 
 mod compaction;
 mod faults;
+mod model;
+mod producers;
 mod retention;
 mod support;
 

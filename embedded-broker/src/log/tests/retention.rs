@@ -1,8 +1,8 @@
 //! What is deleted by age, by size and on request, and what the settings of a single append do.
 
 use super::super::batch::BatchHeader;
-use super::super::{AppendError, Log, LogConfig, ReadError, remove_leftovers};
-use super::support::{Batch, NOW, clock, contents, name, open};
+use super::super::{AppendError, Log, LogConfig, ReadError};
+use super::support::{Batch, NOW, clock, contents, open};
 
 fn small() -> LogConfig {
     LogConfig { segment_bytes: 200, file_delete_delay_ms: 0, ..LogConfig::default() }
@@ -83,20 +83,16 @@ fn delete_records() {
     assert!(log.read(7, 10, true, i64::MAX).unwrap().is_empty());
 }
 
-/// A deleted topic's directory goes at once; what a crash left of it goes at the next start.
+/// The log of a deleted topic takes nothing any more.
 #[test]
-fn destroy_frees_the_disk() {
-    let (data, clock) = (tempfile::tempdir().unwrap(), clock());
-    let dir = data.path().join(name().to_string());
-    let log = open(&dir, small(), &clock, false);
+fn abandoned_log_refuses_work() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let log = open(dir.path(), small(), &clock, false);
     fill(&log, 4, NOW);
-    log.destroy().unwrap();
-    assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 0);
+    log.abandon();
     assert!(matches!(log.append(Batch::pairs(&[("a", "1")]).bytes()), Err(AppendError::Unavailable { .. })));
-    std::fs::create_dir(data.path().join("topic-0.0123-delete")).unwrap();
-    std::fs::create_dir(data.path().join("to-delete-0")).unwrap();
-    remove_leftovers(data.path()).unwrap();
-    assert_eq!(std::fs::read_dir(data.path()).unwrap().count(), 1);
+    assert!(log.maintain().is_err());
+    assert_eq!(contents(&log).len(), 4);
 }
 
 /// Under LogAppendTime the batch has the broker's time, with a CRC that fits, and lookups by time use it.

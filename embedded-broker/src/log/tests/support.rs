@@ -40,6 +40,20 @@ impl Batch {
         self
     }
 
+    /// The records as they must be in the log, from `base` on; with the broker's time if it stamped them.
+    pub(crate) fn expected(&self, base: i64, append_time: Option<i64>) -> Vec<LogRecord> {
+        let record =
+            |(offset, (timestamp, key, value)): (i64, &(i64, Option<String>, Option<String>))| LogRecord {
+                offset,
+                timestamp: append_time.unwrap_or(*timestamp),
+                key: key.clone().map(Bytes::from),
+                value: value.clone().map(Bytes::from),
+                headers: vec![(Bytes::from_static(b"h"), Some(Bytes::from_static(b"1")))],
+                control: false,
+            };
+        (base..).zip(&self.records).map(record).collect()
+    }
+
     /// The bytes a client sends.
     pub(crate) fn bytes(&self) -> Bytes {
         let (producer_id, producer_epoch, base_sequence) = self.producer;
@@ -84,7 +98,7 @@ pub(crate) fn clock() -> Arc<ManualClock> {
 }
 
 pub(crate) fn open(dir: &Path, config: LogConfig, clock: &Arc<ManualClock>, clean: bool) -> Log {
-    Log::open(dir, name(), config, Arc::clone(clock) as _, clean).unwrap()
+    Log::open_on(Disk::default(), dir, name(), config, Arc::clone(clock) as _, clean).unwrap()
 }
 
 /// A log on a disk whose faults are planned.
