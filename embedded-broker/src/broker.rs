@@ -11,6 +11,7 @@ use crate::clock::SharedClock;
 use crate::config::broker::BrokerSettings;
 use crate::data_dir::DataDir;
 use crate::error::BrokerError;
+use crate::group::GroupCoordinator;
 use crate::producer_ids::ProducerIds;
 use crate::topics::{Catalog, Topic};
 
@@ -24,6 +25,7 @@ pub(crate) struct Broker {
     clock: SharedClock,
     catalog: Arc<Catalog>,
     producer_ids: ProducerIds,
+    groups: Arc<GroupCoordinator>,
     address: SocketAddr,
     // Last: the directory's lock is given up after everything in it is closed.
     data_dir: DataDir,
@@ -36,10 +38,11 @@ impl Broker {
         clock: SharedClock,
         catalog: Catalog,
         producer_ids: ProducerIds,
+        groups: Arc<GroupCoordinator>,
         address: SocketAddr,
         data_dir: DataDir,
     ) -> Self {
-        Broker { settings, clock, catalog: Arc::new(catalog), producer_ids, address, data_dir }
+        Broker { settings, clock, catalog: Arc::new(catalog), producer_ids, groups, address, data_dir }
     }
 
     /// The settings the broker was started with.
@@ -62,10 +65,20 @@ impl Broker {
         &self.producer_ids
     }
 
+    /// Consumer groups and their offsets.
+    pub(crate) fn groups(&self) -> &Arc<GroupCoordinator> {
+        &self.groups
+    }
+
     /// Deletes a topic and all that hangs on it.
     pub(crate) async fn delete_topic(&self, topic: &Arc<Topic>) -> Result<(), ApiError> {
-        let (catalog, deleted) = (self.catalog.clone(), topic.clone());
-        let outcome = tokio::task::spawn_blocking(move || catalog.delete(&deleted)).await;
+        let (catalog, groups, deleted) = (self.catalog.clone(), self.groups.clone(), topic.clone());
+        let delete = move || {
+            catalog.delete(&deleted)?;
+            groups.topics_deleted(&|name| *name == *deleted.name);
+            Ok(())
+        };
+        let outcome = tokio::task::spawn_blocking(delete).await;
         outcome.unwrap_or_else(|_| {
             Err(ApiError::new(ResponseError::UnknownServerError, "the deletion was cut off"))
         })

@@ -8,15 +8,17 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::broker::Broker;
+use crate::clock::SharedClock;
 use crate::config::BrokerConfig;
 use crate::config::broker::BrokerSettings;
 use crate::data_dir::DataDir;
 use crate::error::BrokerError;
+use crate::group::{GroupConfig, GroupCoordinator};
 use crate::maintenance;
 use crate::producer_ids::ProducerIds;
 use crate::server;
 use crate::stop::{self, StopSender};
-use crate::topics::{Catalog, Opener, Store};
+use crate::topics::{Catalog, NewTopic, OFFSETS_TOPIC, Opener, Store};
 
 /// A running broker.
 ///
@@ -74,6 +76,7 @@ impl EmbeddedBroker {
         };
         let broker = Arc::new(broker);
         let server = runtime.spawn(server::run(broker.clone(), listener, stop.clone()));
+        runtime.spawn(broker.groups().clone().run(stop.clone()));
         let maintenance = runtime.spawn(maintenance::run(broker.clone(), stop));
         let (address, data_dir) = (broker.address(), broker.data_dir().path().display());
         tracing::info!(%address, %data_dir, "broker ready");
@@ -136,5 +139,27 @@ fn open(config: BrokerConfig, address: io::Result<SocketAddr>) -> Result<Broker,
     let opener = Opener { clock: config.clock.clone(), disk: config.disk, clean: data_dir.was_clean() };
     let catalog = Catalog::open(Store::open(data_dir.path())?, opener, &settings.given)?;
     let producer_ids = ProducerIds::open(data_dir.path())?;
-    Ok(Broker::new(settings, config.clock, catalog, producer_ids, address, data_dir))
+    let groups = open_groups(&catalog, &settings, config.clock.clone())?;
+    Ok(Broker::new(settings, config.clock, catalog, producer_ids, groups, address, data_dir))
+}
+
+/// Loads the groups out of the internal topic, which the first start creates.
+fn open_groups(
+    catalog: &Catalog,
+    settings: &BrokerSettings,
+    clock: SharedClock,
+) -> Result<Arc<GroupCoordinator>, BrokerError> {
+    let unusable = |reason: String| BrokerError::Offsets(io::Error::other(reason).into());
+    if catalog.topic(OFFSETS_TOPIC).is_none() {
+        let overrides = [
+            ("cleanup.policy", "compact".to_owned()),
+            ("segment.bytes", settings.get::<i32>("offsets.topic.segment.bytes")?.to_string()),
+        ];
+        let overrides = overrides.map(|(name, value)| (name.to_owned(), value)).into();
+        let new = NewTopic { name: OFFSETS_TOPIC, partitions: 1, overrides };
+        catalog.create(new).map_err(|error| unusable(error.message))?;
+    }
+    let log = catalog.log(OFFSETS_TOPIC, 0).map_err(|error| unusable(error.to_string()))?;
+    GroupCoordinator::open(log, GroupConfig::new(settings)?, clock)
+        .map_err(|error| BrokerError::Offsets(error.into()))
 }

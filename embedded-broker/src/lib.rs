@@ -18,6 +18,7 @@ mod data_dir;
 mod embedded;
 mod error;
 pub mod fault;
+mod group;
 mod log;
 mod maintenance;
 mod producer_ids;

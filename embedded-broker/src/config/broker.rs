@@ -32,7 +32,8 @@ pub(crate) const KEYS: &[ConfigKey] = &[
     key(
         "group.initial.rebalance.delay.ms",
         Kind::Int { min: 0 },
-        "3000",
+        // Apache Kafka's default is 3000, for members that start all over a cluster; its development settings say 0.
+        "0",
         "How long an empty group waits for more members, in milliseconds.",
     ),
     key(
