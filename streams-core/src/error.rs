@@ -9,6 +9,10 @@ use kstreams_state_stores::{SerdeError, StoreError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StreamsError {
+    /// The configuration is wrong; nothing was started. Lists every fault.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+
     /// The topology is wrong; nothing was started.
     #[error(transparent)]
     Topology(#[from] TopologyError),

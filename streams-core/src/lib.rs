@@ -9,11 +9,15 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod clock;
+pub mod config;
 mod error;
+pub mod handlers;
+pub mod murmur2;
 pub mod processor;
 pub mod task;
 pub mod topology;
 
+pub use config::StreamsConfig;
 pub use error::{StreamsError, TopologyError};
 pub use task::TaskId;
 pub use topology::Topology;
