@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::backend::{CommitBatch, TaskBackend};
 use crate::budget::{CacheBudget, UncommittedBudget};
+use crate::rocks::BulkRestored;
 use crate::{Headers, StoreError};
 
 /// Where the record being processed comes from (`ProcessorRecordContext` of the JVM).
@@ -232,6 +233,9 @@ pub trait StateStore: Any + Send {
     /// # Errors
     /// [`StoreError::BadChangelogRecord`] for a record that is none of this store's.
     fn restore(&mut self, records: &mut dyn Iterator<Item = RestoreRecord<'_>>) -> Result<(), StoreError>;
+
+    /// A bulk restore has filled the store's database: a windowed store takes over the stream time it saw.
+    fn bulk_restored(&mut self, restored: &BulkRestored);
 
     /// Bytes of the uncommitted layer: keys, values and an estimate of what holding them costs.
     fn uncommitted_bytes(&self) -> usize;

@@ -35,8 +35,13 @@ impl Expiry {
             KeyLayout::Segments { interval_ms } => newest_prefix.saturating_mul(interval_ms),
             KeyLayout::Plain | KeyLayout::Times => newest_prefix,
         };
+        self.advance_committed(time);
+    }
+
+    /// Committed data up to `time` came in beside the store.
+    pub(crate) fn advance_committed(&mut self, time: i64) {
         self.observed = self.observed.max(time);
-        self.committed = self.observed;
+        self.committed = self.committed.max(time);
     }
 
     /// Takes note of a put and tells whether its window still lives.

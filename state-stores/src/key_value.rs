@@ -11,6 +11,7 @@ use crate::cursor::{KeyRange, Selection, Verdict, successor};
 use crate::engine::Engine;
 use crate::keys::KeyLayout;
 use crate::layers::Layers;
+use crate::rocks::BulkRestored;
 use crate::view::{Decode, Entries, ReadView, StoreIterator};
 use crate::{DynSerde, Serde, StoreError, ValueAndTimestamp};
 

@@ -277,6 +277,12 @@ impl Layers {
         Ok(())
     }
 
+    pub(crate) fn bulk_restored(&mut self, stream_time: i64) {
+        if let Some(expiry) = &mut self.below.expiry {
+            expiry.advance_committed(stream_time);
+        }
+    }
+
     pub(crate) fn uncommitted_bytes(&self) -> usize {
         self.below.overlay.bytes()
     }
@@ -579,6 +585,9 @@ macro_rules! state_store_by_layers {
             records: &mut dyn Iterator<Item = RestoreRecord<'_>>,
         ) -> Result<(), StoreError> {
             self.layers.restore(records)
+        }
+        fn bulk_restored(&mut self, restored: &BulkRestored) {
+            self.layers.bulk_restored(restored.stream_time);
         }
         fn uncommitted_bytes(&self) -> usize {
             self.layers.uncommitted_bytes()

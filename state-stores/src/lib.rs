@@ -20,6 +20,8 @@ mod backend;
 mod budget;
 mod byte_map;
 mod cache;
+#[cfg(test)]
+mod conformance;
 mod contract;
 mod cursor;
 mod engine;
@@ -31,6 +33,7 @@ mod layers;
 mod memory;
 mod overlay;
 mod record;
+mod rocks;
 mod serde;
 mod stores;
 pub mod testing;
@@ -40,6 +43,8 @@ mod window;
 mod window_query;
 mod windowed;
 
+/// RocksDB's own interface, for [`RocksDbConfigSetter`].
+pub use ::rocksdb;
 pub use access::StoreAccess;
 pub use backend::{CommitBatch, TaskBackend};
 pub use budget::{CacheBudget, UncommittedBudget};
@@ -50,6 +55,7 @@ pub use contract::{
 pub use error::StoreError;
 pub use key_value::{KeyValueIterator, KeyValueStore, TimestampedKeyValueStore};
 pub use record::{Header, Headers, Record, ValueAndTimestamp};
+pub use rocks::{BulkRestore, BulkRestored, RocksDbConfigSetter, RocksDbResources, RocksDbSettings, TaskDb};
 #[cfg(feature = "json")]
 pub use serde::Json;
 pub use serde::{DefaultSerde, DynSerde, Serde, SerdeError};

@@ -42,10 +42,6 @@ impl Overlay {
         self.updates.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.updates.is_empty()
-    }
-
     /// `None`: this layer does not know the key; `Some(None)`: it is deleted.
     pub(crate) fn get(&mut self, key: &[u8]) -> Option<Option<&[u8]>> {
         let slot = self.updates.find(key)?;

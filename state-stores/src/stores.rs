@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::key_value::KeyValueStore;
 use crate::keys::KeyLayout;
 use crate::memory::MemoryEngine;
+use crate::rocks::RocksEngine;
 use crate::timestamped::ValueAndTimestampSerde;
 use crate::window::WindowStore;
 use crate::{DynSerde, Serde, StoreError, ValueAndTimestamp};
@@ -288,6 +289,7 @@ fn default_spec(name: impl Into<String>, kind: StoreKind) -> StoreSpec {
 
 fn engine_of(spec: &StoreSpec, env: &StoreEnvironment) -> Result<Box<dyn Engine>, StoreError> {
     match &env.backend {
-        TaskBackend::Memory => Ok(Box::new(MemoryEngine::default())),
+        TaskBackend::Rocks(db) if spec.persistent => Ok(Box::new(RocksEngine::new(db, &spec.name)?)),
+        TaskBackend::Rocks(_) | TaskBackend::Memory => Ok(Box::new(MemoryEngine::default())),
     }
 }

@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::key_value::Serdes;
 use crate::keys::{KeyLayout, MAX_SEQ, WindowKey};
 use crate::layers::Layers;
+use crate::rocks::BulkRestored;
 use crate::view::{Decode, Entries, ReadView, StoreIterator};
 use crate::window_query::{Keys, WindowQuery};
 use crate::windowed::{Window, Windowed};

@@ -1,0 +1,1 @@
+//! A process killed while it commits.

@@ -1,0 +1,218 @@
+//! One suite for every engine, with and without cache: random operations against a plain model, restarts and crashes
+//! among them, by the protocol that the core follows.
+
+mod crash;
+mod key_value;
+mod vectors;
+mod window;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use crate::testing::{Logged, RecordedChangelog};
+use crate::{
+    CacheBudget, ChangelogId, RecordContext, RestoreRecord, RocksDbResources, RocksDbSettings, Serde,
+    SerdeError, StateStore, StoreContext, StoreEnvironment, StoreSpec, TaskBackend, TaskDb,
+    UncommittedBudget,
+};
+
+/// Where the stores of a test live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    Rocks,
+    Memory,
+}
+
+/// Sizes of cache that matter: off, too small for anything, room for one entry, for some, for all.
+pub(crate) const CACHES: [Option<usize>; 5] = [None, Some(0), Some(70), Some(400), Some(1 << 20)];
+
+pub(crate) const TOPIC: &str = "app-store-changelog";
+
+/// A task with one store: what the core does with it, done by hand.
+pub(crate) struct Task<S> {
+    engine: Engine,
+    build: Box<dyn Fn(&StoreEnvironment) -> S>,
+    spec: StoreSpec,
+    directory: TempDir,
+    generation: u32,
+    resources: Arc<RocksDbResources>,
+    cache_bytes: usize,
+    backend: TaskBackend,
+    pub(crate) store: Option<S>,
+    /// The changelog topic; records from `committed` on are of the running transaction.
+    pub(crate) changelog: RecordedChangelog,
+    committed: usize,
+    pub(crate) record: RecordContext,
+}
+
+impl<S: StateStore> Task<S> {
+    pub(crate) fn new(
+        engine: Engine,
+        cache_bytes: usize,
+        spec: StoreSpec,
+        build: impl Fn(&StoreEnvironment) -> S + 'static,
+    ) -> Self {
+        let settings = RocksDbSettings { memory_bytes: 4 << 20, ..RocksDbSettings::default() };
+        let mut task = Task {
+            engine,
+            build: Box::new(build),
+            spec,
+            directory: TempDir::new().unwrap(),
+            generation: 0,
+            resources: RocksDbResources::new(settings),
+            cache_bytes,
+            backend: TaskBackend::Memory,
+            store: None,
+            changelog: RecordedChangelog::default(),
+            committed: 0,
+            record: RecordContext::default(),
+        };
+        task.open();
+        task
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join(self.generation.to_string())
+    }
+
+    pub(crate) fn db(&self) -> Option<&Arc<TaskDb>> {
+        match &self.backend {
+            TaskBackend::Rocks(db) => Some(db),
+            TaskBackend::Memory => None,
+        }
+    }
+
+    fn open(&mut self) {
+        self.backend = match self.engine {
+            Engine::Rocks => {
+                let stores = std::slice::from_ref(&self.spec);
+                let db = TaskDb::open(self.path(), stores, &self.resources, None).unwrap();
+                TaskBackend::Rocks(Arc::new(db))
+            }
+            Engine::Memory => TaskBackend::Memory,
+        };
+        let env = StoreEnvironment {
+            backend: self.backend.clone(),
+            cache: CacheBudget::new(self.cache_bytes),
+            uncommitted: UncommittedBudget::new(usize::MAX),
+            changelog: Some(ChangelogId(0)),
+            changelog_topic: TOPIC.to_owned(),
+        };
+        self.store = Some((self.build)(&env));
+    }
+
+    /// The store, and the context for a call.
+    pub(crate) fn access(&mut self) -> (&mut S, StoreContext<'_>) {
+        let cx = StoreContext { record: &self.record, changelog: &mut self.changelog };
+        (self.store.as_mut().unwrap(), cx)
+    }
+
+    pub(crate) fn flush_cache(&mut self) {
+        let (store, mut cx) = self.access();
+        store.flush_cache(&mut cx).unwrap();
+    }
+
+    pub(crate) fn commit(&mut self) {
+        self.flush_cache();
+        self.committed = self.changelog.records.len();
+        let mut batch = self.backend.new_batch();
+        batch.set_changelog_offset(TOPIC, 0, self.committed as i64).unwrap();
+        let store = self.store.as_mut().unwrap();
+        store.write_commit(&mut batch).unwrap();
+        self.backend.write(batch).unwrap();
+        store.committed();
+        assert_eq!(store.uncommitted_bytes(), 0);
+    }
+
+    /// The transaction is aborted: its changelog records are, and the store forgets them.
+    pub(crate) fn abort(&mut self) {
+        self.changelog.records.truncate(self.committed);
+        self.store.as_mut().unwrap().discard_uncommitted();
+    }
+
+    /// The task is closed in an orderly way, without a commit, and opened again.
+    pub(crate) fn restart(&mut self) {
+        if let Some(db) = self.db() {
+            db.flush().unwrap();
+        }
+        self.reopen();
+    }
+
+    /// The process dies: what is on disk at this moment is opened as another database.
+    pub(crate) fn crash(&mut self) {
+        let from = self.path();
+        self.generation += 1;
+        if self.engine == Engine::Rocks {
+            copy_directory(&from, &self.path());
+        }
+        self.reopen();
+    }
+
+    pub(crate) fn flush_memtables(&mut self) {
+        if let Some(db) = self.db() {
+            db.flush().unwrap();
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.changelog.records.truncate(self.committed);
+        self.store = None;
+        self.backend = TaskBackend::Memory;
+        self.open();
+        let offsets = self.db().map(|db| db.changelog_offsets().unwrap()).unwrap_or_default();
+        let offset = offsets.get(&(TOPIC.to_owned(), 0)).map_or(0, |&offset| offset as usize);
+        assert!(offset <= self.committed, "the database is ahead of the changelog");
+        let tail = self.changelog.records[offset..].to_vec();
+        self.store.as_mut().unwrap().restore(&mut tail.iter().map(restore_record)).unwrap();
+        self.commit();
+    }
+}
+
+pub(crate) fn restore_record(logged: &Logged) -> RestoreRecord<'_> {
+    let timestamp = logged.timestamp.unwrap_or(0);
+    RestoreRecord { key: &logged.key, value: logged.value.as_deref(), timestamp }
+}
+
+fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() && entry.file_name() != "LOCK" {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+/// A value whose serde loses half of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Lossy {
+    pub(crate) kept: u16,
+    pub(crate) lost: u16,
+}
+
+impl Lossy {
+    pub(crate) fn after_a_round_trip(self) -> Self {
+        Lossy { lost: 0, ..self }
+    }
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct LossySerde;
+
+impl Serde for LossySerde {
+    type Target = Lossy;
+
+    fn serialize(&self, value: &Lossy, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        // Of changing length, so that values are overwritten in place and not.
+        out.extend(std::iter::repeat_n(0, usize::from(value.kept % 3)));
+        out.extend_from_slice(&value.kept.to_be_bytes());
+        Ok(())
+    }
+
+    fn deserialize(&self, bytes: &[u8]) -> Result<Lossy, SerdeError> {
+        let kept = bytes.last_chunk().ok_or_else(|| SerdeError::other("too short"))?;
+        Ok(Lossy { kept: u16::from_be_bytes(*kept), lost: 0 })
+    }
+}

@@ -1,0 +1,1 @@
+//! Window stores against a map with the JVM's rules of expiry.

@@ -1,0 +1,13 @@
+//! The RocksDB engine: one database per task, a column family per store, and one for what the task itself remembers.
+
+mod bulk;
+mod db;
+mod engine;
+mod error;
+pub(crate) mod meta;
+mod options;
+
+pub use bulk::{BulkRestore, BulkRestored};
+pub use db::TaskDb;
+pub(crate) use engine::RocksEngine;
+pub use options::{RocksDbConfigSetter, RocksDbResources, RocksDbSettings};

@@ -1,0 +1,111 @@
+//! Options of the databases, and what all databases of an instance share: one block cache, one write-buffer manager.
+//!
+//! Memory is bounded by one setting. Memtables are charged to the block cache, index and filter blocks live in it, so
+//! the cache's capacity is the bound, whatever the number of tasks and stores.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options, WriteBufferManager};
+
+/// A user's hook on the options of a store's column family (`rocksdb.config.setter`). It runs after the defaults are
+/// set; what the library relies on (atomic flush, no write-ahead log) is not within its reach.
+pub trait RocksDbConfigSetter: Send + Sync {
+    /// Changes the options of store `store`.
+    fn set_config(&self, store: &str, options: &mut Options);
+}
+
+/// Settings of all databases of an instance.
+#[derive(Debug, Clone)]
+pub struct RocksDbSettings {
+    /// Bytes for block cache and memtables of all stores together. Default 64 MiB.
+    pub memory_bytes: usize,
+    /// Updates after which memtables are flushed, so that a restart has a bounded tail of the changelog to replay.
+    /// Default 1,000,000.
+    pub flush_after_records: u64,
+    /// Time after which memtables with updates are flushed: a quiet store's offset must not fall behind the retention
+    /// of its changelog. Default 5 minutes.
+    pub flush_after: Duration,
+}
+
+impl Default for RocksDbSettings {
+    fn default() -> Self {
+        RocksDbSettings {
+            memory_bytes: 64 * 1024 * 1024,
+            flush_after_records: 1_000_000,
+            flush_after: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
+/// What the databases of an instance share.
+pub struct RocksDbResources {
+    pub(super) settings: RocksDbSettings,
+    cache: Cache,
+    write_buffers: WriteBufferManager,
+}
+
+impl RocksDbResources {
+    /// Allocates nothing yet: the cache fills as it is used.
+    pub fn new(settings: RocksDbSettings) -> Arc<Self> {
+        let cache = Cache::new_lru_cache(settings.memory_bytes);
+        // Half for memtables: they flush when they reach it together, the rest of the cache holds blocks.
+        let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
+            settings.memory_bytes / 2,
+            false,
+            cache.clone(),
+        );
+        Arc::new(RocksDbResources { settings, cache, write_buffers })
+    }
+
+    /// Bytes of blocks and memtables in memory now.
+    pub fn used_bytes(&self) -> usize {
+        self.cache.get_usage()
+    }
+
+    /// Bytes of memtables alone.
+    pub fn memtable_bytes(&self) -> usize {
+        self.write_buffers.get_usage()
+    }
+
+    /// Options of the database as a whole.
+    pub(super) fn database_options(&self) -> Options {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        // All column families reach the disk as of the same commit: without it, and without a log, the offsets could
+        // be newer than the data.
+        options.set_atomic_flush(true);
+        options.set_write_buffer_manager(&self.write_buffers);
+        options.set_max_background_jobs(2);
+        // One task, one writer.
+        options.set_allow_concurrent_memtable_write(false);
+        // Hundreds of tasks may share the process's limit of open files.
+        options.set_max_open_files(256);
+        options.set_log_level(LogLevel::Warn);
+        options.set_keep_log_file_num(1);
+        options.set_max_log_file_size(1024 * 1024);
+        options.set_stats_dump_period_sec(0);
+        options.set_skip_stats_update_on_db_open(true);
+        options
+    }
+
+    /// Options of one column family, before the user's hook.
+    pub(super) fn store_options(&self) -> Options {
+        let mut table = BlockBasedOptions::default();
+        table.set_block_cache(&self.cache);
+        table.set_block_size(8 * 1024);
+        table.set_bloom_filter(10.0, false);
+        table.set_cache_index_and_filter_blocks(true);
+        table.set_cache_index_and_filter_blocks_with_high_priority(true);
+        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        let mut options = Options::default();
+        options.set_block_based_table_factory(&table);
+        // As the JVM: values are small, and reads of state are more frequent than bytes on disk are dear.
+        options.set_compression_type(DBCompressionType::None);
+        options.set_write_buffer_size(32 * 1024 * 1024);
+        options.set_max_write_buffer_number(3);
+        options.set_level_compaction_dynamic_level_bytes(true);
+        options
+    }
+}
