@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use kafka_protocol::records::Compression;
 
 use super::batch::{self, BadBatch, BatchHeader};
 use super::config::LogConfig;
 use super::producer_state::{Sequence, WrittenBatch};
-use super::record::records_of;
+use super::record::{check_plain_records, records_of};
 use super::segment::Segment;
 use super::{AppendError, Condition, LEADER_EPOCH, Log, LogError, Writer};
 
@@ -163,6 +164,8 @@ impl Log {
             self.check_batch(&header, config, now_ms)?;
             if config.compact {
                 self.check_keys(&header, &records.slice(at..at + header.size))?;
+            } else if header.codec() == Ok(Compression::None) {
+                check_plain_records(&header, batch).map_err(|reason| self.corrupt_batch(&reason))?;
             }
             at += header.size;
             headers.push(header);

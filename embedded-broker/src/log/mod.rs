@@ -241,7 +241,11 @@ impl Log {
             return Ok(());
         }
         self.check_online(&writer)?;
-        self.flush_writer(&mut writer)?;
+        // A log that nobody wrote to since its last fsync costs none: a broker may have many of them.
+        let changed = self.checkpoint.lock().recovery_point < writer.next_offset;
+        if changed {
+            self.flush_writer(&mut writer)?;
+        }
         writer.condition = Condition::Closed;
         writer.active.write_indexes(&self.disk)?;
         self.write_snapshot(&mut writer)?;
@@ -250,26 +254,36 @@ impl Log {
             self.disk.remove(&file.path)?;
         }
         let clean = Some((writer.next_offset, writer.active.len()));
-        self.change_checkpoint(true, |checkpoint| checkpoint.clean = clean)?;
-        self.disk.sync_dir(&self.dir)
+        self.change_checkpoint(changed, |checkpoint| checkpoint.clean = clean)?;
+        if changed { self.disk.sync_dir(&self.dir) } else { Ok(()) }
+    }
+
+    /// Makes everything durable, or takes the log offline: after a failed fsync nobody knows what is on disk.
+    fn flush_writer(&self, writer: &mut Writer) -> Result<(), LogError> {
+        if let Err(error) = self.sync_files(writer) {
+            tracing::error!(partition = %self.name, %error, "log goes offline: fsync failed");
+            writer.condition = Condition::Offline;
+            return Err(error);
+        }
+        writer.unflushed_records = 0;
+        writer.unflushed_since = None;
+        self.checkpoint.lock().recovery_point = writer.next_offset;
+        Ok(())
     }
 
     /// fsyncs every segment that may have bytes which are not on disk yet.
-    fn flush_writer(&self, writer: &mut Writer) -> Result<(), LogError> {
+    fn sync_files(&self, writer: &Writer) -> Result<(), LogError> {
         let recovery_point = self.checkpoint.lock().recovery_point;
         let (segments, _) = self.segments_and_start();
         let first =
             segments.partition_point(|segment| segment.base_offset <= recovery_point).saturating_sub(1);
         for segment in segments.get(first..).unwrap_or(&[]) {
-            if let Err(error) = self.disk.sync(&segment.file, &segment.path) {
-                tracing::error!(partition = %self.name, %error, "log goes offline: fsync failed");
-                writer.condition = Condition::Offline;
-                return Err(error);
-            }
+            self.disk.sync(&segment.file, &segment.path)?;
         }
-        writer.unflushed_records = 0;
-        writer.unflushed_since = None;
-        self.checkpoint.lock().recovery_point = writer.next_offset;
+        if recovery_point <= writer.active.base_offset {
+            // The active segment's file is new since the last time.
+            self.disk.sync_dir(&self.dir)?;
+        }
         Ok(())
     }
 

@@ -74,6 +74,9 @@ fn read_segment(
     out: &mut Vec<u8>,
 ) -> Result<bool, LogError> {
     let Some((position, first)) = segment.locate(offset)? else { return Ok(true) };
+    if first.base_offset >= limits.upper {
+        return Ok(false);
+    }
     let room = limits.max_bytes.saturating_sub(out.len());
     let must = if out.is_empty() && limits.min_one { first.size } else { 0 };
     let available = usize::try_from(segment.len() - position).unwrap_or(usize::MAX);
@@ -82,7 +85,12 @@ fn read_segment(
         return Ok(false);
     }
     let from = out.len();
-    out.resize(from + wanted, 0);
+    if from == 0 {
+        // Zeroed by the allocator, which for large buffers costs nothing.
+        *out = vec![0; wanted];
+    } else {
+        out.resize(from + wanted, 0);
+    }
     segment.file.read_exact_at(&mut out[from..], position).map_err(LogError::io("read", &segment.path))?;
     let (whole, next_offset) = whole_batches(&out[from..], limits.upper);
     out.truncate(from + whole);

@@ -145,17 +145,16 @@ impl Log {
         done: &mut Maintenance,
     ) -> Result<(), LogError> {
         let (segments, log_start) = self.segments_and_start();
-        let mut expired = below_log_start(&segments, log_start);
-        if config.delete {
-            expired = expired.max(too_old(&segments, config, now_ms)).max(too_large(&segments, config));
-        }
+        let expired = count_expired(&segments, log_start, config, now_ms);
         if expired == 0 {
             return Ok(());
         }
         if expired == segments.len() {
-            // Even the active segment has expired: an empty one takes its place, as in Apache Kafka.
+            // Even the active segment has expired: an empty one takes its place, as in Apache Kafka. Looked at again
+            // under the lock, because a record may just have been appended.
             let mut writer = self.writer.lock();
-            if writer.active.base_offset != segments[expired - 1].base_offset {
+            let is_last = writer.active.base_offset == segments[expired - 1].base_offset;
+            if !is_last || count_expired(&segments, log_start, config, now_ms) < expired {
                 return Ok(());
             }
             self.roll(&mut writer, now_ms)?;
@@ -200,6 +199,16 @@ impl Log {
             chores.doomed.swap_remove(at);
         }
         Ok(())
+    }
+}
+
+/// How many segments at the front can be deleted, for whichever reason.
+fn count_expired(segments: &[Arc<Segment>], log_start: i64, config: &LogConfig, now_ms: i64) -> usize {
+    let before_start = below_log_start(segments, log_start);
+    if config.delete {
+        before_start.max(too_old(segments, config, now_ms)).max(too_large(segments, config))
+    } else {
+        before_start
     }
 }
 

@@ -166,15 +166,17 @@ impl Segment {
 
     /// Adds the last time entry and writes the indexes; they go on in memory.
     pub(crate) fn write_indexes(&self, disk: &Disk) -> Result<(), LogError> {
+        let stats = self.stats();
         let mut index = self.index.write();
-        self.complete_times(&mut index)?;
+        self.complete_times(&stats, &mut index)?;
         index.write(disk)
     }
 
     /// Closes the segment for appends: its indexes move to disk.
     pub(crate) fn seal(&self, disk: &Disk) -> Result<(), LogError> {
+        let stats = self.stats();
         let mut index = self.index.write();
-        self.complete_times(&mut index)?;
+        self.complete_times(&stats, &mut index)?;
         index.seal(disk)
     }
 
@@ -186,8 +188,7 @@ impl Segment {
     }
 
     /// A closed segment's largest timestamp is its time index's last entry, as in Apache Kafka.
-    fn complete_times(&self, index: &mut SegmentIndex) -> Result<(), LogError> {
-        let stats = self.stats();
+    fn complete_times(&self, stats: &Stats, index: &mut SegmentIndex) -> Result<(), LogError> {
         if self.len() > 0 || stats.largest_at >= 0 {
             let at = if stats.largest_at >= 0 { stats.largest_at } else { self.base_offset };
             index.push_time(stats.largest_timestamp, at)?;
@@ -206,9 +207,11 @@ impl Segment {
 
     /// The first batch that ends at or after `offset`, and its position; `None` if the segment has none.
     pub(crate) fn locate(&self, offset: i64) -> Result<Option<(u64, BatchHeader)>, LogError> {
-        let from = match self.hints.lock().places.iter().find(|(at, _)| *at == offset) {
-            Some((_, position)) if offset > self.base_offset => *position,
-            _ => self.index.read().position_before(offset)?,
+        let hint =
+            self.hints.lock().places.iter().find(|(at, _)| *at == offset).map(|(_, position)| *position);
+        let from = match hint.filter(|_| offset > self.base_offset) {
+            Some(position) => position,
+            None => self.index.read().position_before(offset)?,
         };
         // An index entry is at most this far before the batch, unless batches are larger.
         let mut scanner = Scanner::headers(&self.file, &self.path, from, self.len(), LOCATE_CHUNK);

@@ -149,6 +149,31 @@ fn torn_tails_are_cut() {
     }
 }
 
+/// What follows a damaged batch in an older segment goes with it: offsets stay in order.
+#[test]
+fn segments_after_a_damaged_one_are_deleted() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), clock());
+    let config = LogConfig { segment_bytes: 200, ..LogConfig::default() };
+    let log = open(dir.path(), config.clone(), &clock, false);
+    for at in 0..9 {
+        log.append(Batch::pairs(&[("k", &at.to_string())]).bytes()).unwrap();
+    }
+    let all = contents(&log);
+    drop(log);
+    let second = dir.path().join("00000000000000000002.log");
+    let mut bytes = std::fs::read(&second).unwrap();
+    let at = bytes.len() - 1;
+    bytes[at] ^= 1;
+    std::fs::write(&second, bytes).unwrap();
+    for _ in 0..2 {
+        let log = open(dir.path(), config.clone(), &clock, true);
+        assert_eq!(contents(&log), all[..3]);
+        log.close().unwrap();
+    }
+    let log = open(dir.path(), config, &clock, true);
+    assert_eq!(log.append(Batch::pairs(&[("k", "3")]).bytes()).unwrap().base_offset, 3);
+}
+
 /// Lost or damaged indexes, snapshots and checkpoints are rebuilt.
 #[test]
 fn side_files_are_rebuilt() {

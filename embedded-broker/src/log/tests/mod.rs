@@ -1,6 +1,7 @@
 //! The log's behaviour as the broker sees it.
 
 mod compaction;
+mod concurrent;
 mod faults;
 mod model;
 mod producers;

@@ -136,6 +136,8 @@ fn refusals() {
         ("old format", changed(16, 1, false), Code::UnsupportedForMessageFormat),
         ("negative length", changed(8, 0xff, false), Code::CorruptMessage),
         ("record count", changed(60, 2, true), Code::InvalidRecord),
+        ("record length", changed(61, 0x7f, true), Code::CorruptMessage),
+        ("offset delta", changed(64, 4, true), Code::CorruptMessage),
         ("control", changed(22, 0x20, true), Code::InvalidRecord),
         ("codec", changed(22, 7, true), Code::InvalidRecord),
         ("log append time", changed(22, 8, true), Code::InvalidTimestamp),
