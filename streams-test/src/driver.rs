@@ -6,13 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use kstreams_core::clock::{Clock, ManualClock};
-use kstreams_core::task::{
-    OwnedRecord, RawRecord, Task, TaskEnvironment, TaskScope, TopicPartition,
-};
+use kstreams_core::task::{OwnedRecord, RawRecord, Task, TaskEnvironment, TaskScope, TopicPartition};
 use kstreams_core::{StreamsError, TaskId, Topology};
-use kstreams_state_stores::{
-    CacheBudget, Serde, SerdeError, StateStore, TaskBackend, UncommittedBudget,
-};
+use kstreams_state_stores::{CacheBudget, Serde, SerdeError, StateStore, TaskBackend, UncommittedBudget};
 
 use crate::capture::{Capture, RawProducedRecord};
 use crate::topics::{TestInputTopic, TestOutputTopic};
@@ -208,7 +204,10 @@ impl Inner {
     }
 
     fn take_all(&mut self, topic: &str) -> Vec<RawProducedRecord> {
-        self.capture.with(|produced| produced.topics.get_mut(topic).map(std::mem::take)).unwrap_or_default().into()
+        self.capture
+            .with(|produced| produced.topics.get_mut(topic).map(std::mem::take))
+            .unwrap_or_default()
+            .into()
     }
 
     pub(crate) fn size(&self, topic: &str) -> usize {

@@ -58,7 +58,12 @@ macro_rules! common_methods {
         }
 
         /// As `schedule`, but due at `start` (ms since the epoch) and every `interval` after it (KIP-1146).
-        pub fn schedule_anchored(&mut self, start: i64, interval: Duration, kind: PunctuationType) -> ScheduleId {
+        pub fn schedule_anchored(
+            &mut self,
+            start: i64,
+            interval: Duration,
+            kind: PunctuationType,
+        ) -> ScheduleId {
             self.cx.punctuations.add(self.node, interval, kind, Some(start), self.cx.clock.now_ms())
         }
 
@@ -88,7 +93,10 @@ impl InitContext<'_> {
     pub fn state_store<S: StateStore + 'static>(&self, name: &str) -> ProcessResult<StoreHandle<S>> {
         let Some((_, cell)) = self.stores.iter().find(|(connected, _)| &**connected == name) else {
             let node = self.cx.node_name(self.node).to_owned();
-            return Err(ProcessError::fatal(StreamsError::StoreNotConnected { node, store: name.to_owned() }));
+            return Err(ProcessError::fatal(StreamsError::StoreNotConnected {
+                node,
+                store: name.to_owned(),
+            }));
         };
         match cell.downcast_ref::<StoreHandle<S>>() {
             Some(handle) => Ok(handle.clone()),

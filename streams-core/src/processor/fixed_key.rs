@@ -6,7 +6,8 @@ use kstreams_state_stores::{Headers, Record, StoreAccess};
 
 use super::context::common_methods;
 use super::{
-    InitContext, ProcessResult, Processor, ProcessorContext, PunctuationType, RecordMetadata, ScheduleId, StoreHandle,
+    InitContext, ProcessResult, Processor, ProcessorContext, PunctuationType, RecordMetadata, ScheduleId,
+    StoreHandle,
 };
 use crate::task::{TaskContext, TaskId};
 use crate::topology::Child;

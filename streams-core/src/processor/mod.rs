@@ -9,10 +9,10 @@ mod fixed_key;
 mod store_handle;
 
 pub use context::{InitContext, ProcessorContext, RecordMetadata};
-pub use fixed_key::{FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord};
-pub(crate) use fixed_key::FixedKeyAdapter;
+pub use fixed_key::{FixedKeyAdapter, FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord};
+
+pub(crate) use store_handle::ErasedStoreCell;
 pub use store_handle::StoreHandle;
-pub(crate) use store_handle::{ErasedStoreCell, StoreCell};
 
 use std::fmt;
 
@@ -106,7 +106,7 @@ impl fmt::Display for ProcessError {
 ///         let Some(counts) = &self.counts else { return Ok(()) };
 ///         let mut counts = ctx.store(counts);
 ///         let count = counts.get(&record.key)?.unwrap_or(0) + 1;
-///         counts.put(&record.key, Some(&count))?;
+///         counts.put(&record.key, &count)?;
 ///         ctx.forward(record.with_value(count))
 ///     }
 /// }
@@ -124,7 +124,11 @@ pub trait Processor<KIn, VIn, KOut = (), VOut = ()>: Send {
     ///
     /// # Errors
     /// An error (or a panic) goes to the processing exception handler.
-    fn process(&mut self, record: Record<KIn, VIn>, ctx: &mut ProcessorContext<'_, KOut, VOut>) -> ProcessResult;
+    fn process(
+        &mut self,
+        record: Record<KIn, VIn>,
+        ctx: &mut ProcessorContext<'_, KOut, VOut>,
+    ) -> ProcessResult;
 
     /// Called when a schedule of [`InitContext::schedule`] is due. `timestamp` is the current stream time or wall-clock
     /// time in ms, by the schedule's type. The context has no record: no topic, no headers.
@@ -158,7 +162,11 @@ impl<KIn, VIn, KOut, VOut> Processor<KIn, VIn, KOut, VOut> for Box<dyn Processor
     fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
         (**self).init(ctx)
     }
-    fn process(&mut self, record: Record<KIn, VIn>, ctx: &mut ProcessorContext<'_, KOut, VOut>) -> ProcessResult {
+    fn process(
+        &mut self,
+        record: Record<KIn, VIn>,
+        ctx: &mut ProcessorContext<'_, KOut, VOut>,
+    ) -> ProcessResult {
         (**self).process(record, ctx)
     }
     fn punctuate(

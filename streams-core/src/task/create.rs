@@ -9,7 +9,8 @@ use qcell::QCellOwner;
 
 use super::punctuation::Punctuations;
 use super::{
-    ChangelogPartition, JavaHeap, RecordCollector, Task, TaskContext, TaskId, TaskStore, TopicPartition, dummy_record,
+    ChangelogPartition, JavaHeap, RecordCollector, Task, TaskContext, TaskId, TaskStore, TopicPartition,
+    dummy_record,
 };
 use crate::clock::Clock;
 use crate::error::StreamsError;
@@ -140,10 +141,10 @@ fn open_stores(
             changelog: (logged && entry.source_topic.is_none()).then_some(id),
             changelog_topic: topic,
         };
-        let wired = entry.builder.build(owner, &store_environment).map_err(|source| StreamsError::Store {
-            task: environment.task_id.to_string(),
-            source,
-        })?;
+        let wired = entry
+            .builder
+            .build(owner, &store_environment)
+            .map_err(|source| StreamsError::Store { task: environment.task_id.to_string(), source })?;
         stores.push(TaskStore {
             name: Arc::clone(name),
             cell: wired.cell,
@@ -173,7 +174,8 @@ fn wire_nodes(
             receivers.get(child).map(|receiver| (Arc::clone(&topology.nodes[*child].name), &**receiver))
         });
         let connected = || {
-            let connected = spec.stores.iter().filter_map(|name| stores.iter().find(|store| store.name == *name));
+            let connected =
+                spec.stores.iter().filter_map(|name| stores.iter().find(|store| store.name == *name));
             connected.map(|store| (Arc::clone(&store.name), (store.handle)())).collect()
         };
         let wiring = Wiring {

@@ -17,8 +17,6 @@ use crate::topology::{Child, Extracted, ExtractorRecord, SourceOptions};
 /// An input partition whatever its types.
 pub(crate) trait InputQueue: Send {
     fn partition(&self) -> &TopicPartition;
-    /// Index of the source node.
-    fn node(&self) -> usize;
     fn push(&mut self, record: RawRecord);
     /// Records that wait, the head included.
     fn len(&self) -> usize;
@@ -83,7 +81,11 @@ where
     }
 
     /// Decodes one record; `None` when it is skipped.
-    fn decode(&mut self, raw: RawRecord, cx: &mut TaskContext) -> Result<Option<Decoded<K, V>>, StreamsError> {
+    fn decode(
+        &mut self,
+        raw: RawRecord,
+        cx: &mut TaskContext,
+    ) -> Result<Option<Decoded<K, V>>, StreamsError> {
         let offset = raw.offset();
         self.next_offset = Some(offset + 1);
         let failed = |part, source| StreamsError::Deserialization {
@@ -131,7 +133,11 @@ where
     fn extract(&self, raw: &RawRecord, key: &K, value: &V) -> Extracted {
         let timestamp = raw.timestamp();
         let Some(extractor) = &self.options.timestamp_extractor else {
-            return if timestamp < 0 { Extracted::Invalid(timestamp) } else { Extracted::Timestamp(timestamp) };
+            return if timestamp < 0 {
+                Extracted::Invalid(timestamp)
+            } else {
+                Extracted::Timestamp(timestamp)
+            };
         };
         let record = ExtractorRecord {
             key,
@@ -152,10 +158,6 @@ where
 {
     fn partition(&self) -> &TopicPartition {
         &self.partition
-    }
-
-    fn node(&self) -> usize {
-        self.node
     }
 
     fn push(&mut self, record: RawRecord) {

@@ -1,8 +1,32 @@
 //! Sub-topologies: the connected parts of a topology, each of which becomes one task per partition.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kstreams_state_stores::StoreSpec;
 use regex::Regex;
 
-use super::{NodeKind, SourceTopics, Topology};
+use super::{AutoOffsetReset, NodeKind, RepartitionTopic, SourceTopics, Topology};
+
+/// A source as the runtime sees it.
+#[derive(Debug, Clone)]
+pub struct SourceInfo {
+    /// The node's name.
+    pub name: Arc<str>,
+    /// What it reads.
+    pub topics: SourceTopics,
+    /// Where it starts when nothing is committed; `None`: as the application's default says.
+    pub offset_reset: Option<AutoOffsetReset>,
+}
+
+/// A store as the runtime sees it.
+#[derive(Debug, Clone)]
+pub struct StoreInfo {
+    /// Its description.
+    pub spec: StoreSpec,
+    /// The source topic that serves as its changelog; else it has one of its own where it is logged.
+    pub source_topic: Option<String>,
+}
 
 /// A connected part of the topology (`InternalTopologyBuilder.nodeGroups`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +90,37 @@ impl Topology {
             }
         }
         topics
+    }
+
+    /// What each source of a part reads, in the order of the nodes; internal topics without prefix.
+    pub fn sources(&self, part: &SubTopology) -> Vec<SourceInfo> {
+        let sources = part.nodes.iter().filter_map(|&node| match &self.nodes[node].kind {
+            NodeKind::Source { topics, offset_reset } => Some(SourceInfo {
+                name: Arc::clone(&self.nodes[node].name),
+                topics: topics.clone(),
+                offset_reset: *offset_reset,
+            }),
+            _ => None,
+        });
+        sources.collect()
+    }
+
+    /// The stores that a part's nodes use, in the order in which they were added.
+    pub fn stores(&self, part: &SubTopology) -> Vec<StoreInfo> {
+        let used = self.store_order.iter().map(|name| &self.stores[name]);
+        let used = used.filter(|store| store.users.iter().any(|user| part.nodes.contains(user)));
+        used.map(|store| StoreInfo { spec: store.spec.clone(), source_topic: store.source_topic.clone() })
+            .collect()
+    }
+
+    /// The topics that only this application writes and reads, without prefix.
+    pub fn repartition_topics(&self) -> &BTreeMap<String, RepartitionTopic> {
+        &self.repartition_topics
+    }
+
+    /// Groups of source topics (internal ones without prefix) whose partition counts must agree.
+    pub fn copartition_groups(&self) -> &[BTreeSet<String>] {
+        &self.copartition_groups
     }
 
     /// The full names of all topics that sources read by name.

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use kstreams_state_stores::{DynSerde, Serde, StoreBuilder, StoreSpec};
 
-pub use groups::SubTopology;
 pub(crate) use groups::matches_whole;
+pub use groups::{SourceInfo, StoreInfo, SubTopology};
 pub(crate) use node::{Child, NodeLifecycle};
 pub use sink::{SinkOptions, SinkTopic, StreamPartitioner, TopicNameExtractor};
 pub use source::{
@@ -42,10 +42,15 @@ impl RecordType {
 /// What a node is; what `describe()`, the checks and the runtime need of it.
 #[derive(Debug, Clone)]
 pub(crate) enum NodeKind {
-    Source { topics: SourceTopics, offset_reset: Option<AutoOffsetReset> },
+    Source {
+        topics: SourceTopics,
+        offset_reset: Option<AutoOffsetReset>,
+    },
     Processor,
     /// `Ok`: the topic's name. `Err`: the text that stands for the function which chooses it.
-    Sink { topic: Result<String, String> },
+    Sink {
+        topic: Result<String, String>,
+    },
 }
 
 pub(crate) struct NodeSpec {
@@ -168,7 +173,9 @@ impl Topology {
         let topics = topics.into();
         if let SourceTopics::Names(names) = &topics {
             if names.is_empty() {
-                return Err(TopologyError::Invalid(format!("source {name} has no topic: give it at least one")));
+                return Err(TopologyError::Invalid(format!(
+                    "source {name} has no topic: give it at least one"
+                )));
             }
             for topic in names {
                 if let Some(reader) = self.source_of(topic) {
@@ -301,13 +308,17 @@ impl Topology {
             let Some(node) = self.node_index(processor) else {
                 return Err(unknown("processor", processor, store));
             };
-            let Some((name, entry)) = self.stores.get_key_value(store).map(|(name, _)| Arc::clone(name)).and_then(
-                |name| self.stores.get_mut(&name).map(|entry| (name, entry)),
-            ) else {
+            let Some((name, entry)) = self
+                .stores
+                .get_key_value(store)
+                .map(|(name, _)| Arc::clone(name))
+                .and_then(|name| self.stores.get_mut(&name).map(|entry| (name, entry)))
+            else {
                 return Err(unknown("state store", store, processor));
             };
             if !matches!(self.nodes[node].kind, NodeKind::Processor) {
-                let text = format!("{processor} is not a processor: state store {store} cannot be connected to it");
+                let text =
+                    format!("{processor} is not a processor: state store {store} cannot be connected to it");
                 return Err(TopologyError::Invalid(text));
             }
             if !entry.users.contains(&node) {
@@ -353,7 +364,9 @@ impl Topology {
     /// The source that reads `topic` by name.
     pub(crate) fn source_of(&self, topic: &str) -> Option<usize> {
         self.nodes.iter().position(|node| match &node.kind {
-            NodeKind::Source { topics: SourceTopics::Names(names), .. } => names.iter().any(|name| name == topic),
+            NodeKind::Source { topics: SourceTopics::Names(names), .. } => {
+                names.iter().any(|name| name == topic)
+            }
             _ => false,
         })
     }
@@ -381,7 +394,15 @@ impl Topology {
             self.nodes[parent].children.push(index);
         }
         let (name, stores) = (name.into(), Vec::new());
-        self.nodes.push(NodeSpec { name, kind, parents: indices, children: Vec::new(), stores, output, wire });
+        self.nodes.push(NodeSpec {
+            name,
+            kind,
+            parents: indices,
+            children: Vec::new(),
+            stores,
+            output,
+            wire,
+        });
         Ok(())
     }
 

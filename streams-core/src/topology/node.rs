@@ -82,7 +82,9 @@ where
         call: impl FnOnce(&mut P, &mut ProcessorContext<'_, KOut, VOut>) -> ProcessResult<T>,
     ) -> ProcessResult<T> {
         let Some(mut processor) = self.processor.rw(&mut cx.owner).get_mut().take() else {
-            return Err(ProcessError::msg("a node was entered while it was at work: the topology has a cycle"));
+            return Err(ProcessError::msg(
+                "a node was entered while it was at work: the topology has a cycle",
+            ));
         };
         let mut context = ProcessorContext { cx, children: &self.children, node: self.node };
         let result = catch_unwind(AssertUnwindSafe(|| call(&mut processor, &mut context)));

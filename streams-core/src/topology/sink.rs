@@ -31,7 +31,9 @@ impl<K, V> Clone for SinkTopic<K, V> {
     fn clone(&self) -> Self {
         match self {
             SinkTopic::Name(name) => SinkTopic::Name(name.clone()),
-            SinkTopic::Extractor(extractor, text) => SinkTopic::Extractor(Arc::clone(extractor), text.clone()),
+            SinkTopic::Extractor(extractor, text) => {
+                SinkTopic::Extractor(Arc::clone(extractor), text.clone())
+            }
         }
     }
 }
@@ -82,7 +84,12 @@ pub(crate) struct SinkNode<K, V> {
 }
 
 impl<K: 'static, V: 'static> SinkNode<K, V> {
-    pub(crate) fn new(owner: &QCellOwner, node: usize, fixed_topic: Arc<str>, options: &SinkOptions<K, V>) -> Self {
+    pub(crate) fn new(
+        owner: &QCellOwner,
+        node: usize,
+        fixed_topic: Arc<str>,
+        options: &SinkOptions<K, V>,
+    ) -> Self {
         let mut options = options.clone();
         options.key_serde = options.key_serde.for_topic(&fixed_topic, true);
         options.value_serde = options.value_serde.for_topic(&fixed_topic, false);
