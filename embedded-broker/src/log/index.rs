@@ -102,9 +102,9 @@ impl<const N: usize> Entries<N> {
 #[derive(Debug)]
 pub(crate) struct SegmentIndex {
     base_offset: i64,
-    /// relative offset u32, byte position u32: a batch and where it begins.
+    /// relative offset u32, byte position u32: a batch's last offset and where it begins.
     offsets: Entries<8>,
-    /// timestamp i64, relative offset u32: the largest timestamp so far, and the batch that has it.
+    /// timestamp i64, relative offset u32: the largest timestamp so far, and the last offset of the batch that has it.
     times: Entries<12>,
 }
 
@@ -152,7 +152,7 @@ impl SegmentIndex {
         u32::try_from(offset.saturating_sub(self.base_offset).max(0)).unwrap_or(u32::MAX)
     }
 
-    /// Notes that the batch at `offset` begins at `position`.
+    /// Notes that the batch whose last offset is `offset` begins at `position`.
     pub(crate) fn push_offset(&mut self, offset: i64, position: u64) {
         let mut entry = [0; 8];
         entry[..4].copy_from_slice(&self.relative(offset).to_be_bytes());
@@ -160,7 +160,7 @@ impl SegmentIndex {
         self.offsets.push(entry);
     }
 
-    /// Notes the largest timestamp so far and its batch; ignored unless it is larger than the last noted one.
+    /// Notes the largest timestamp so far and its batch's last offset; ignored unless it is larger than the last noted one.
     pub(crate) fn push_time(&mut self, timestamp: i64, offset: i64) -> Result<(), LogError> {
         if self.largest_time()?.is_some_and(|(largest, _)| timestamp <= largest) {
             return Ok(());
@@ -179,13 +179,13 @@ impl SegmentIndex {
         Ok(found.map_or(0, |entry| u64::from(offset_entry(&entry).1)))
     }
 
-    /// An offset that no record with this timestamp or a later one precedes.
+    /// An offset such that no batch before the one that has it contains this timestamp or a later one.
     pub(crate) fn offset_before_time(&self, timestamp: i64) -> Result<i64, LogError> {
         let found = self.times.last_where(|entry| time_entry(entry).0 < timestamp)?;
         Ok(self.base_offset + found.map_or(0, |entry| i64::from(time_entry(&entry).1)))
     }
 
-    /// The largest timestamp noted and its batch's offset.
+    /// The largest timestamp noted and its batch's last offset.
     pub(crate) fn largest_time(&self) -> Result<Option<(i64, i64)>, LogError> {
         let last = self.times.last()?;
         Ok(last

@@ -35,7 +35,7 @@ pub(crate) struct Stats {
     pub(crate) created_ms: i64,
     /// Largest timestamp of the first batch: the segment's age is counted from it. -1 while there is none.
     pub(crate) first_timestamp: i64,
-    /// Largest timestamp and the base offset of the first batch that has it. -1 while there is none.
+    /// Largest timestamp and the last offset of the first batch that has it. -1 while there is none.
     pub(crate) largest_timestamp: i64,
     pub(crate) largest_at: i64,
     since_index_entry: u64,
@@ -147,11 +147,11 @@ impl Segment {
         // A batch that compaction emptied has a timestamp, but no record with it.
         if header.count > 0 && header.max_timestamp > stats.largest_timestamp {
             stats.largest_timestamp = header.max_timestamp;
-            stats.largest_at = header.base_offset;
+            stats.largest_at = header.last_offset();
         }
         if stats.since_index_entry > u64::from(interval) {
             let mut index = self.index.write();
-            index.push_offset(header.base_offset, position);
+            index.push_offset(header.last_offset(), position);
             index.push_time(stats.largest_timestamp, stats.largest_at)?;
             stats.since_index_entry = 0;
         }
