@@ -180,3 +180,17 @@ fn decode<R: Decodable>(ctx: &RequestContext, mut body: Bytes) -> Result<R, Requ
     R::decode(&mut body, ctx.api_version)
         .map_err(|error| RequestError::Malformed { api: ctx.api_name(), reason: error.to_string() })
 }
+
+/// A context for tests of encoders.
+#[cfg(test)]
+pub(crate) fn test_context(api_key: ApiKey, api_version: i16) -> RequestContext {
+    let address = SocketAddr::from(([127, 0, 0, 1], 9092));
+    let (_, stopping) = crate::stop::channel();
+    RequestContext {
+        api_key,
+        api_version,
+        correlation_id: 77,
+        client_id: StrBytes::from_static_str("test"),
+        connection: ConnectionContext { id: 1, peer: address, local: address, stopping },
+    }
+}

@@ -1,0 +1,106 @@
+//! Starting, stopping, starting again.
+
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use kafka_protocol::messages::fetch_request::FetchRequest;
+use kafka_protocol::messages::{ApiVersionsRequest, InitProducerIdRequest};
+use kstreams_embedded_broker::{BrokerConfig, BrokerError, EmbeddedBroker};
+
+use crate::support::{Broker, Client, PATIENCE, block_on, fetch_request};
+
+#[test]
+fn the_first_request_is_answered_soon_after_the_start() {
+    // The fastest of a few, as other tests use the machine too.
+    let once = || {
+        let start = Instant::now();
+        let broker = Broker::start();
+        assert_eq!(broker.connect().ask(3, &ApiVersionsRequest::default()).error_code, 0);
+        start.elapsed()
+    };
+    let fastest = (0..5).map(|_| once()).min().unwrap();
+    assert!(fastest < Duration::from_millis(100), "{fastest:?}");
+}
+
+#[test]
+fn data_survives_a_clean_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start_in(dir.path());
+    let mut client = broker.connect();
+    client.create_topic("t", 2, &[]);
+    client.produce("t", 1, &["a", "b"]);
+    let id = client.ask(4, &InitProducerIdRequest::default().with_transactional_id(None)).producer_id;
+    broker.stop();
+
+    let broker = Broker::start_in(dir.path());
+    let mut client = broker.connect();
+    assert_eq!(client.fetch("t", 1, 0), ["a", "b"]);
+    assert_eq!(client.produce("t", 1, &["c"]).base_offset, 2);
+    let next = client.ask(4, &InitProducerIdRequest::default().with_transactional_id(None)).producer_id;
+    assert!(next.0 > id.0, "producer ids are not handed out twice");
+}
+
+#[test]
+fn a_second_broker_on_the_same_directory_or_port_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start_in(dir.path());
+    let second = block_on(EmbeddedBroker::start(BrokerConfig::new().data_dir(dir.path()))).unwrap_err();
+    assert!(matches!(second, BrokerError::Locked { .. }), "{second}");
+    let second = block_on(EmbeddedBroker::start(BrokerConfig::new().listen(broker.address.clone()))).unwrap_err();
+    assert!(matches!(second, BrokerError::Listen { .. }), "{second}");
+    broker.stop();
+    Broker::start_in(dir.path()).stop();
+}
+
+#[test]
+fn a_directory_that_cannot_be_used_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "in the way").unwrap();
+    let error = block_on(EmbeddedBroker::start(BrokerConfig::new().data_dir(&file))).unwrap_err();
+    assert!(error.to_string().contains("file"), "{error}");
+}
+
+#[test]
+fn a_stop_ends_waiting_fetches_and_frees_the_port() {
+    let broker = Broker::start();
+    let mut client = broker.connect();
+    client.create_topic("t", 1, &[]);
+    client.send(12, &fetch_request("t", 0, 0, 60_000));
+    // One answered request on another connection later, the fetch is being waited for.
+    broker.connect().ask(3, &ApiVersionsRequest::default());
+    std::thread::sleep(Duration::from_millis(50));
+    let address = broker.address.clone();
+    let start = Instant::now();
+    broker.stop();
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    // Answered, not cut off.
+    assert_eq!(client.receive::<FetchRequest>(12).error_code, 0);
+    assert!(client.receive_frame().is_none());
+    TcpListener::bind(address).unwrap();
+}
+
+#[test]
+fn a_dropped_broker_frees_its_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(Broker::start_in(dir.path()));
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match block_on(EmbeddedBroker::start(BrokerConfig::new().data_dir(dir.path()))) {
+            Ok(broker) => break block_on(broker.shutdown()).unwrap(),
+            Err(BrokerError::Locked { .. }) if Instant::now() < deadline => std::thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn a_runtime_that_is_blocked_does_not_block_the_broker() {
+    block_on(async {
+        let broker = EmbeddedBroker::start(BrokerConfig::new()).await.unwrap();
+        // Synchronous calls on the only thread of the test's runtime.
+        let mut client = Client::connect(&broker.bootstrap_servers());
+        assert_eq!(client.ask(3, &ApiVersionsRequest::default()).error_code, 0);
+        broker.shutdown().await.unwrap();
+    });
+}

@@ -1,0 +1,13 @@
+//! The broker over real sockets: raw frames of our own, librdkafka, and the binary.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod clients;
+mod configs;
+mod crash;
+mod fetch;
+mod life;
+mod protocol;
+mod storage;
+mod support;
+mod topics;
