@@ -26,8 +26,10 @@ fn describe(client: &mut Client, kind: i8, name: &str) -> Vec<DescribeConfigsRes
         .with_resource_type(kind)
         .with_resource_name(text(name))
         .with_configuration_keys(None);
-    let request =
-        DescribeConfigsRequest::default().with_resources(vec![resource]).with_include_synonyms(true).with_include_documentation(true);
+    let request = DescribeConfigsRequest::default()
+        .with_resources(vec![resource])
+        .with_include_synonyms(true)
+        .with_include_documentation(true);
     let result = client.ask(4, &request).results[0].clone();
     assert_eq!(result.error_code, 0);
     result.configs
@@ -48,7 +50,8 @@ fn change(client: &mut Client, operation: i8, key: &str, value: Option<&str>) ->
         .with_resource_type(TOPIC)
         .with_resource_name(text("t"))
         .with_configs(vec![config]);
-    client.ask(1, &IncrementalAlterConfigsRequest::default().with_resources(vec![resource])).responses[0].error_code
+    client.ask(1, &IncrementalAlterConfigsRequest::default().with_resources(vec![resource])).responses[0]
+        .error_code
 }
 
 #[test]
@@ -91,7 +94,9 @@ fn the_older_alter_replaces_everything() {
     let broker = Broker::start();
     let mut client = broker.connect();
     client.create_topic("t", 1, &[("retention.ms", "1000"), ("segment.ms", "2000")]);
-    let config = alter_configs_request::AlterableConfig::default().with_name(text("retention.ms")).with_value(Some(text("7")));
+    let config = alter_configs_request::AlterableConfig::default()
+        .with_name(text("retention.ms"))
+        .with_value(Some(text("7")));
     let resource = alter_configs_request::AlterConfigsResource::default()
         .with_resource_type(TOPIC)
         .with_resource_name(text("t"))
@@ -107,7 +112,10 @@ fn the_brokers_settings_are_shown_read_only() {
     let broker = Broker::start_with(BrokerConfig::new().set("num.partitions", "6").unwrap());
     let configs = describe(&mut broker.connect(), BROKER, "1");
     let partitions = configs.iter().find(|config| &*config.name == "num.partitions").unwrap();
-    assert_eq!((partitions.value.clone().unwrap().to_string(), partitions.config_source), ("6".to_owned(), 4));
+    assert_eq!(
+        (partitions.value.clone().unwrap().to_string(), partitions.config_source),
+        ("6".to_owned(), 4)
+    );
     assert!(configs.iter().all(|config| config.read_only && config.documentation.is_some()));
 }
 

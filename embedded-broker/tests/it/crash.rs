@@ -71,7 +71,11 @@ fn acknowledged_records_survive_a_kill_at_any_moment() {
         let acknowledged = acknowledged.into_inner();
         let process = Process::start(dir.path(), &[]);
         let values = read_all(&mut Client::connect(&process.address));
-        assert!(values.len() as i64 > acknowledged, "round {round}: {} records, {acknowledged} acknowledged", values.len());
+        assert!(
+            values.len() as i64 > acknowledged,
+            "round {round}: {} records, {acknowledged} acknowledged",
+            values.len()
+        );
         assert!(values.iter().enumerate().all(|(at, value)| *value == at.to_string()), "round {round}");
         written = values.len() as i64;
     }

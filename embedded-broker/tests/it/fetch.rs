@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::fetch_request::FetchRequest;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use kafka_protocol::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
+use kafka_protocol::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
 use kafka_protocol::messages::{
-    DeleteRecordsRequest, DescribeLogDirsRequest, InitProducerIdRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest,
-    TransactionalId,
+    DeleteRecordsRequest, DescribeLogDirsRequest, InitProducerIdRequest, ListOffsetsRequest,
+    OffsetForLeaderEpochRequest, TransactionalId,
 };
 use kafka_protocol::protocol::StrBytes;
 
@@ -29,7 +31,8 @@ const INVALID_RECORD: i16 = 87;
 fn list_offset(client: &mut Client, timestamp: i64) -> (i16, i64, i64) {
     let partition = ListOffsetsPartition::default().with_timestamp(timestamp).with_current_leader_epoch(-1);
     let topic = ListOffsetsTopic::default().with_name(topic_name("t")).with_partitions(vec![partition]);
-    let response = client.ask(7, &ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]));
+    let response =
+        client.ask(7, &ListOffsetsRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]));
     let found = &response.topics[0].partitions[0];
     (found.error_code, found.offset, found.timestamp)
 }
@@ -42,7 +45,11 @@ fn what_was_produced_is_fetched_from_any_offset() {
     assert_eq!(client.produce("t", 0, &["a", "b"]).base_offset, 0);
     assert_eq!(client.produce("t", 0, &["c"]).base_offset, 2);
     assert_eq!(client.fetch("t", 0, 0), ["a", "b", "c"]);
-    assert_eq!(client.fetch("t", 0, 1), ["a", "b", "c"], "whole batches: the client skips what it did not ask for");
+    assert_eq!(
+        client.fetch("t", 0, 1),
+        ["a", "b", "c"],
+        "whole batches: the client skips what it did not ask for"
+    );
     assert_eq!(client.fetch("t", 0, 2), ["c"]);
     assert_eq!(client.fetch("t", 0, 3), Vec::<String>::new());
     let response = client.ask(12, &fetch_request("t", 0, 4, 0));
@@ -66,7 +73,11 @@ fn every_produce_and_fetch_version_works() {
             request.session_epoch = -1;
         }
         let response = client.ask(version, &request);
-        assert_eq!(values(response.responses[0].partitions[0].records.clone().unwrap()).len(), 10, "fetch v{version}");
+        assert_eq!(
+            values(response.responses[0].partitions[0].records.clone().unwrap()).len(),
+            10,
+            "fetch v{version}"
+        );
     }
 }
 
@@ -88,7 +99,11 @@ fn a_fetch_waits_for_the_first_record_and_no_longer_than_it_said() {
     let start = Instant::now();
     let response = waiting.ask(12, &fetch_request("t", 1, 1, 120));
     assert_eq!(response.responses[0].partitions[0].records.as_ref().unwrap().len(), 0);
-    assert!(start.elapsed() >= Duration::from_millis(120) && start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() >= Duration::from_millis(120) && start.elapsed() < PATIENCE / 2,
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 #[test]
@@ -96,7 +111,10 @@ fn a_fetch_waits_until_min_bytes_are_there() {
     let broker = Broker::start();
     let (mut waiting, mut producing) = (broker.connect(), broker.connect());
     waiting.create_topic("t", 1, &[]);
-    waiting.send(12, &fetch_request("t", 0, 0, PATIENCE.as_millis() as i32).with_min_bytes(3 * batch(&["x"]).len() as i32));
+    waiting.send(
+        12,
+        &fetch_request("t", 0, 0, PATIENCE.as_millis() as i32).with_min_bytes(3 * batch(&["x"]).len() as i32),
+    );
     for _ in 0..3 {
         producing.produce("t", 0, &["x"]);
     }
@@ -211,7 +229,8 @@ fn deleted_records_are_gone_for_readers() {
     }
     let mut delete = |topic: &str, offset| {
         let partition = DeleteRecordsPartition::default().with_offset(offset);
-        let topic = DeleteRecordsTopic::default().with_name(topic_name(topic)).with_partitions(vec![partition]);
+        let topic =
+            DeleteRecordsTopic::default().with_name(topic_name(topic)).with_partitions(vec![partition]);
         let response = client.ask(2, &DeleteRecordsRequest::default().with_topics(vec![topic]));
         (response.topics[0].partitions[0].error_code, response.topics[0].partitions[0].low_watermark)
     };
@@ -232,9 +251,12 @@ fn there_is_one_leader_epoch() {
     client.create_topic("t", 1, &[]);
     client.produce("t", 0, &["a"]);
     let mut end = |current, epoch| {
-        let partition = OffsetForLeaderPartition::default().with_current_leader_epoch(current).with_leader_epoch(epoch);
-        let topic = OffsetForLeaderTopic::default().with_topic(topic_name("t")).with_partitions(vec![partition]);
-        let request = OffsetForLeaderEpochRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);
+        let partition =
+            OffsetForLeaderPartition::default().with_current_leader_epoch(current).with_leader_epoch(epoch);
+        let topic =
+            OffsetForLeaderTopic::default().with_topic(topic_name("t")).with_partitions(vec![partition]);
+        let request =
+            OffsetForLeaderEpochRequest::default().with_replica_id((-1).into()).with_topics(vec![topic]);
         let found = client.ask(4, &request).topics[0].partitions[0].clone();
         (found.error_code, found.leader_epoch, found.end_offset)
     };
@@ -251,7 +273,14 @@ fn log_dirs_tell_the_size_on_disk() {
     client.produce("t", 1, &["some bytes"]);
     let response = client.ask(4, &DescribeLogDirsRequest::default().with_topics(None));
     let topics = &response.results[0].topics;
-    let sizes: Vec<i64> = topics.iter().find(|topic| topic.name == topic_name("t")).unwrap().partitions.iter().map(|partition| partition.partition_size).collect();
+    let sizes: Vec<i64> = topics
+        .iter()
+        .find(|topic| topic.name == topic_name("t"))
+        .unwrap()
+        .partitions
+        .iter()
+        .map(|partition| partition.partition_size)
+        .collect();
     assert_eq!(sizes[0], 0);
     assert!(sizes[1] > 60, "{sizes:?}");
 }

@@ -46,7 +46,8 @@ fn a_second_broker_on_the_same_directory_or_port_says_so() {
     let broker = Broker::start_in(dir.path());
     let second = block_on(EmbeddedBroker::start(BrokerConfig::new().data_dir(dir.path()))).unwrap_err();
     assert!(matches!(second, BrokerError::Locked { .. }), "{second}");
-    let second = block_on(EmbeddedBroker::start(BrokerConfig::new().listen(broker.address.clone()))).unwrap_err();
+    let second =
+        block_on(EmbeddedBroker::start(BrokerConfig::new().listen(broker.address.clone()))).unwrap_err();
     assert!(matches!(second, BrokerError::Listen { .. }), "{second}");
     broker.stop();
     Broker::start_in(dir.path()).stop();

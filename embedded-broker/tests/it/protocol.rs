@@ -97,7 +97,8 @@ fn garbage_in_a_well_sized_frame_closes_the_connection() {
             for _ in 0..20 {
                 let mut frame = header(api.api_key, version);
                 for _ in 0..40 {
-                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    seed =
+                        seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                     frame.push((seed >> 33) as u8);
                 }
                 let mut client = broker.connect();

@@ -12,8 +12,8 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use kafka_protocol::messages::{
-    ApiKey, CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, ProduceRequest, ProduceResponse,
-    RequestHeader, ResponseHeader, TopicName,
+    ApiKey, CreateTopicsRequest, CreateTopicsResponse, FetchRequest, FetchResponse, ProduceRequest,
+    ProduceResponse, RequestHeader, ResponseHeader, TopicName,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes};
 use kafka_protocol::records::{
@@ -102,7 +102,12 @@ impl Client {
         let header = ResponseHeader::decode(&mut frame, R::Response::header_version(version)).unwrap();
         assert_eq!(header.correlation_id, i32::from(version) + 1000);
         let response = R::Response::decode(&mut frame, version).unwrap();
-        assert!(frame.is_empty(), "{:?} v{version}: {} bytes too many", ApiKey::try_from(R::KEY), frame.len());
+        assert!(
+            frame.is_empty(),
+            "{:?} v{version}: {} bytes too many",
+            ApiKey::try_from(R::KEY),
+            frame.len()
+        );
         response
     }
 
@@ -119,7 +124,9 @@ impl Client {
         let mut size = [0; 4];
         match self.socket.read_exact(&mut size) {
             Ok(()) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => panic!("no answer within {PATIENCE:?}"),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                panic!("no answer within {PATIENCE:?}")
+            }
             Err(_) => return None,
         }
         let mut body = vec![0; (&size[..]).get_u32() as usize];
@@ -129,18 +136,30 @@ impl Client {
 
     /// Creates a topic and returns the error code.
     pub(crate) fn create_topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> i16 {
-        let request = CreateTopicsRequest::default().with_timeout_ms(5000).with_topics(vec![new_topic(name, partitions, configs)]);
+        let request = CreateTopicsRequest::default()
+            .with_timeout_ms(5000)
+            .with_topics(vec![new_topic(name, partitions, configs)]);
         let response: CreateTopicsResponse = self.ask(7, &request);
         response.topics[0].error_code
     }
 
     /// Produces one batch of records with the values given.
-    pub(crate) fn produce(&mut self, topic: &str, partition: i32, values: &[&str]) -> PartitionProduceResponse {
+    pub(crate) fn produce(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        values: &[&str],
+    ) -> PartitionProduceResponse {
         self.produce_bytes(topic, partition, batch(values))
     }
 
     /// Produces a record set as it is.
-    pub(crate) fn produce_bytes(&mut self, topic: &str, partition: i32, records: Bytes) -> PartitionProduceResponse {
+    pub(crate) fn produce_bytes(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        records: Bytes,
+    ) -> PartitionProduceResponse {
         let response: ProduceResponse = self.ask(9, &produce_request(topic, partition, records, -1));
         response.responses[0].partition_responses[0].clone()
     }

@@ -6,7 +6,8 @@ use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, MetadataRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest,
+    MetadataRequest,
 };
 use kstreams_embedded_broker::BrokerConfig;
 
@@ -23,7 +24,8 @@ const INVALID_REQUEST: i16 = 42;
 
 fn metadata(client: &mut Client, name: &str, create: bool) -> MetadataResponseTopic {
     let topic = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
-    let request = MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(create);
+    let request =
+        MetadataRequest::default().with_topics(Some(vec![topic])).with_allow_auto_topic_creation(create);
     client.ask(12, &request).topics[0].clone()
 }
 
@@ -83,7 +85,8 @@ fn what_cannot_be_created_says_why() {
     let twice = ask(vec![new_topic("d", 1, &[]), new_topic("d", 1, &[]), new_topic("fine", 1, &[])]);
     assert_eq!(twice.iter().map(|topic| topic.error_code).collect::<Vec<_>>(), [INVALID_REQUEST, 0]);
     let assigned = |node: i32| {
-        let assignment = CreatableReplicaAssignment::default().with_partition_index(0).with_broker_ids(vec![node.into()]);
+        let assignment =
+            CreatableReplicaAssignment::default().with_partition_index(0).with_broker_ids(vec![node.into()]);
         vec![new_topic("by-hand", -1, &[]).with_assignments(vec![assignment])]
     };
     assert_eq!(ask(assigned(7))[0].error_code, INVALID_REPLICA_ASSIGNMENT);
@@ -94,7 +97,8 @@ fn what_cannot_be_created_says_why() {
 fn a_check_without_creating_creates_nothing() {
     let broker = Broker::start();
     let mut client = broker.connect();
-    let request = CreateTopicsRequest::default().with_validate_only(true).with_topics(vec![new_topic("t", 4, &[])]);
+    let request =
+        CreateTopicsRequest::default().with_validate_only(true).with_topics(vec![new_topic("t", 4, &[])]);
     let result = client.ask(7, &request).topics[0].clone();
     assert_eq!((result.error_code, result.num_partitions), (0, 4));
     assert_eq!(metadata(&mut client, "t", false).error_code, UNKNOWN_TOPIC);

@@ -160,7 +160,13 @@ mod tests {
     use crate::router::test_context;
 
     fn partition(index: i32, outcome: Result<Read, ResponseError>) -> PartitionFetch {
-        PartitionFetch { index, log: Err(ResponseError::UnknownServerError), offset: 0, max_bytes: 0, outcome }
+        PartitionFetch {
+            index,
+            log: Err(ResponseError::UnknownServerError),
+            offset: 0,
+            max_bytes: 0,
+            outcome,
+        }
     }
 
     fn reply() -> FetchReply {
@@ -214,7 +220,11 @@ mod tests {
             assert_eq!(usize::try_from(bytes.get_i32()).unwrap(), bytes.len(), "version {version}");
             let header = ResponseHeader::decode(&mut bytes, FetchResponse::header_version(version)).unwrap();
             assert_eq!(header.correlation_id, ctx.correlation_id);
-            assert_eq!(FetchResponse::decode(&mut bytes, version).unwrap(), expected(version), "version {version}");
+            assert_eq!(
+                FetchResponse::decode(&mut bytes, version).unwrap(),
+                expected(version),
+                "version {version}"
+            );
             assert!(bytes.is_empty(), "version {version} has {} bytes too many", bytes.len());
         }
     }

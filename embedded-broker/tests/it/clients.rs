@@ -1,0 +1,1 @@
+//! librdkafka as admin, producer and consumer.
