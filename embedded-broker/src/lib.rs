@@ -23,6 +23,8 @@ mod log;
 mod maintenance;
 mod producer_ids;
 mod reply;
+mod request_check;
+mod request_shapes;
 mod router;
 mod server;
 mod stop;

@@ -4,11 +4,13 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, Bytes};
 use kafka_protocol::messages::*;
-use kafka_protocol::protocol::{Decodable, StrBytes, VersionRange};
+use kafka_protocol::protocol::{Decodable, Message, StrBytes, VersionRange};
 
 use crate::api;
 use crate::broker::Broker;
 use crate::reply::{IntoReply, Reply};
+use crate::request_check;
+use crate::request_shapes::shape_of;
 use crate::stop::StopSignal;
 
 /// What a handler may want to know about a request besides its body.
@@ -94,6 +96,12 @@ macro_rules! routes {
         pub(crate) const SUPPORTED: &[(ApiKey, VersionRange)] =
             &[$((ApiKey::$key, VersionRange { min: $min, max: $max })),*];
 
+        // A version the codec can't decode must not be promised.
+        $(const _: () = {
+            let codec = <$request as Message>::VERSIONS;
+            assert!(codec.min <= $min && $max <= codec.max);
+        };)*
+
         async fn dispatch(broker: &Broker, ctx: &RequestContext, body: Bytes) -> Result<Reply, RequestError> {
             match ctx.api_key {
                 $(ApiKey::$key => {
@@ -177,8 +185,12 @@ fn malformed_header(reason: &str) -> RequestError {
 }
 
 fn decode<R: Decodable>(ctx: &RequestContext, mut body: Bytes) -> Result<R, RequestError> {
-    R::decode(&mut body, ctx.api_version)
-        .map_err(|error| RequestError::Malformed { api: ctx.api_name(), reason: error.to_string() })
+    let malformed = |reason: String| RequestError::Malformed { api: ctx.api_name(), reason };
+    let shape = shape_of(ctx.api_key).ok_or_else(|| malformed("its shape is unknown".to_owned()))?;
+    let (flexible_since, shape) = shape;
+    request_check::check(&body, shape, ctx.api_version, ctx.api_version >= flexible_since)
+        .map_err(|reason| malformed(reason.to_owned()))?;
+    R::decode(&mut body, ctx.api_version).map_err(|error| malformed(error.to_string()))
 }
 
 /// A context for tests of encoders.
