@@ -55,7 +55,8 @@ impl Walk<'_> {
     }
 
     fn group(&mut self, fields: &[Field], tagged: &[Shape]) -> Result<(), &'static str> {
-        for field in fields.iter().filter(|field| field.versions.contains(&self.version)) {
+        let version = self.version;
+        for field in fields.iter().filter(|field| field.versions.contains(&version)) {
             self.value(&field.shape)?;
         }
         if !self.flexible {

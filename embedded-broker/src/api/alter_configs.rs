@@ -5,6 +5,8 @@ use kafka_protocol::messages::alter_configs_request::AlterConfigsResource;
 use kafka_protocol::messages::alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
+use tokio::task::block_in_place;
+
 use crate::api::{self, ApiError, NONE};
 use crate::broker::Broker;
 use crate::router::RequestContext;
@@ -40,5 +42,8 @@ fn alter(broker: &Broker, resource: &AlterConfigsResource, validate_only: bool) 
         given.push((config.name.as_str(), value.as_str()));
     }
     let overrides = check_overrides(given, broker.catalog().broker_settings())?;
-    if validate_only { Ok(()) } else { broker.catalog().reconfigure(&topic, overrides) }
+    if validate_only {
+        return Ok(());
+    }
+    block_in_place(|| broker.catalog().reconfigure(&topic, overrides))
 }

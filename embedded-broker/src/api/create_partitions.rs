@@ -7,6 +7,8 @@ use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use kafka_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 
+use tokio::task::block_in_place;
+
 use crate::api::{ApiError, NONE};
 use crate::broker::{Broker, NODE_ID};
 use crate::router::RequestContext;
@@ -53,5 +55,9 @@ fn grow(broker: &Broker, asked: &CreatePartitionsTopic, validate_only: bool) -> 
             return Err(ApiError::new(ResponseError::InvalidReplicaAssignment, message));
         }
     }
-    if validate_only { topic.check_growth(asked.count) } else { broker.catalog().grow(&topic, asked.count) }
+    if validate_only {
+        topic.check_growth(asked.count)
+    } else {
+        block_in_place(|| broker.catalog().grow(&topic, asked.count))
+    }
 }

@@ -7,6 +7,7 @@ use kafka_protocol::messages::create_topics_request::CreatableTopic;
 use kafka_protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use kafka_protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use kafka_protocol::protocol::StrBytes;
+use tokio::task::block_in_place;
 use uuid::Uuid;
 
 use crate::api::{ApiError, NONE};
@@ -66,7 +67,7 @@ fn try_create(broker: &Broker, topic: &CreatableTopic, validate_only: bool) -> R
         broker.catalog().check_new(&new)?;
         Uuid::nil()
     } else {
-        broker.catalog().create(new)?.id
+        block_in_place(|| broker.catalog().create(new))?.id
     };
     Ok(Created { id, partitions, overrides })
 }

@@ -7,6 +7,8 @@ use kafka_protocol::messages::delete_records_response::{
 };
 use kafka_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 
+use tokio::task::block_in_place;
+
 use crate::api::{NONE, log_error};
 use crate::broker::Broker;
 use crate::router::RequestContext;
@@ -46,5 +48,5 @@ fn purge(broker: &Broker, name: &str, asked: &DeleteRecordsPartition) -> Result<
     if !(0..=log.end_offset()).contains(&offset) {
         return Err(ResponseError::OffsetOutOfRange);
     }
-    log.delete_records_before(offset).map_err(|error| log_error(&error))
+    block_in_place(|| log.delete_records_before(offset)).map_err(|error| log_error(&error))
 }

@@ -5,6 +5,8 @@ use kafka_protocol::messages::incremental_alter_configs_request::{AlterConfigsRe
 use kafka_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use kafka_protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
+use tokio::task::block_in_place;
+
 use crate::api::{self, ApiError, NONE};
 use crate::broker::Broker;
 use crate::config::key::{ConfigKey, Kind};
@@ -49,7 +51,10 @@ fn alter(broker: &Broker, resource: &AlterConfigsResource, validate_only: bool) 
     }
     let settings =
         check_overrides(settings.iter().map(|(name, value)| (name.as_str(), value.as_str())), defaults)?;
-    if validate_only { Ok(()) } else { broker.catalog().reconfigure(&topic, settings) }
+    if validate_only {
+        return Ok(());
+    }
+    block_in_place(|| broker.catalog().reconfigure(&topic, settings))
 }
 
 fn apply(settings: &mut Settings, config: &AlterableConfig, defaults: &Settings) -> Result<(), ApiError> {

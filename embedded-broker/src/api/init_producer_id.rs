@@ -3,6 +3,8 @@
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};
 
+use tokio::task::block_in_place;
+
 use crate::broker::Broker;
 use crate::router::RequestContext;
 
@@ -21,7 +23,7 @@ pub(crate) async fn handle(
     if request.transactional_id.is_some() {
         return failed(ResponseError::UnsupportedVersion);
     }
-    match broker.producer_ids().next() {
+    match block_in_place(|| broker.producer_ids().next()) {
         Ok(id) => InitProducerIdResponse::default().with_producer_id(ProducerId(id)).with_producer_epoch(0),
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "no producer id can be handed out");

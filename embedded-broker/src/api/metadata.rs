@@ -10,6 +10,8 @@ use kafka_protocol::messages::metadata_response::{
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
 use kafka_protocol::protocol::StrBytes;
 
+use tokio::task::block_in_place;
+
 use crate::api::{CLUSTER_OPERATIONS, LEADER_EPOCH, NONE, TOPIC_OPERATIONS};
 use crate::broker::{Broker, NODE_ID};
 use crate::config::Settings;
@@ -80,7 +82,7 @@ fn find_or_create(broker: &Broker, name: &str, create: bool) -> Result<Arc<Topic
             _ => ResponseError::UnknownTopicOrPartition,
         });
     }
-    match broker.catalog().create(new) {
+    match block_in_place(|| broker.catalog().create(new)) {
         Ok(topic) => Ok(topic),
         // Another connection was faster.
         Err(error) if error.error == ResponseError::TopicAlreadyExists => {

@@ -1,6 +1,7 @@
 //! One module per API: `async fn handle(broker, context, request) -> response`.
 //!
-//! A handler gets a request whose version is supported and answers every fault with the protocol's error code.
+//! A handler gets a request whose version is supported and answers every fault with the protocol's error code. It runs
+//! on a thread it shares with others: what waits for the disk goes through `block_in_place`.
 
 pub(crate) mod alter_configs;
 pub(crate) mod api_versions;

@@ -9,6 +9,8 @@ use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProdu
 use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
+use tokio::task::block_in_place;
+
 use crate::api::{ApiError, NONE};
 use crate::broker::Broker;
 use crate::log::{Appended, Log};
@@ -98,7 +100,10 @@ fn append(log: &Log, records: Option<Bytes>) -> Result<Appended, ApiError> {
             "a produce request must contain a record batch per partition",
         )
     })?;
-    log.append(records).map_err(|error| {
+    // Into the page cache an append is quick; one that waits for the disk lets the thread's other tasks move on.
+    let waits_for_disk = log.config().flush_messages != i64::MAX;
+    let appended = if waits_for_disk { block_in_place(|| log.append(records)) } else { log.append(records) };
+    appended.map_err(|error| {
         let code = error.kafka_error();
         if code == ResponseError::KafkaStorageError {
             tracing::error!(error = &error as &dyn std::error::Error, "append failed");

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
@@ -41,7 +43,11 @@ fn consumer(broker: &Broker, group: &str, extra: &[(&str, &str)]) -> BaseConsume
 }
 
 /// Polls the consumers in turn until `done` has seen enough.
-fn poll_until(consumers: &[&BaseConsumer], what: &str, mut done: impl FnMut(usize, Option<(i32, i64, String)>) -> bool) {
+fn poll_until(
+    consumers: &[&BaseConsumer],
+    what: &str,
+    mut done: impl FnMut(usize, Option<(i32, i64, String)>) -> bool,
+) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         for (at, consumer) in consumers.iter().enumerate() {
@@ -80,7 +86,11 @@ fn every_codec_arrives_with_keys_timestamps_and_headers() {
             let key = format!("{codec}-{number}");
             let headers = OwnedHeaders::new().insert(Header { key: "codec", value: Some(codec) });
             let payload = "payload ".repeat(20);
-            let record = BaseRecord::to("t").key(&key).payload(&payload).timestamp(1_700_000_000_000 + number).headers(headers);
+            let record = BaseRecord::to("t")
+                .key(&key)
+                .payload(&payload)
+                .timestamp(1_700_000_000_000 + number)
+                .headers(headers);
             producer.send(record).unwrap();
         }
         producer.flush(PATIENCE).unwrap();
@@ -201,7 +211,9 @@ fn a_consumer_waits_through_a_restart_of_the_broker() {
     produce(&producer, "t", 0, ["before".to_owned()].into_iter());
     poll_until(&[&consumer], "the first record", |_, message| message.is_some());
     broker.stop();
-    let broker = Broker::start_with(kstreams_embedded_broker::BrokerConfig::new().data_dir(dir.path()).listen(address));
+    let broker = Broker::start_with(
+        kstreams_embedded_broker::BrokerConfig::new().data_dir(dir.path()).listen(address),
+    );
     produce(&producer, "t", 0, ["after".to_owned()].into_iter());
     let deadline = Instant::now() + PATIENCE;
     loop {
