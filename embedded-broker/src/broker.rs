@@ -7,7 +7,6 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::BrokerId;
 
 use crate::api::ApiError;
-use crate::clock::SharedClock;
 use crate::config::broker::BrokerSettings;
 use crate::data_dir::DataDir;
 use crate::error::BrokerError;
@@ -22,7 +21,6 @@ pub(crate) const NODE_ID: BrokerId = BrokerId(1);
 #[derive(Debug)]
 pub(crate) struct Broker {
     settings: BrokerSettings,
-    clock: SharedClock,
     catalog: Arc<Catalog>,
     producer_ids: ProducerIds,
     groups: Arc<GroupCoordinator>,
@@ -35,24 +33,18 @@ impl Broker {
     /// Puts the parts together.
     pub(crate) fn new(
         settings: BrokerSettings,
-        clock: SharedClock,
         catalog: Catalog,
         producer_ids: ProducerIds,
         groups: Arc<GroupCoordinator>,
         address: SocketAddr,
         data_dir: DataDir,
     ) -> Self {
-        Broker { settings, clock, catalog: Arc::new(catalog), producer_ids, groups, address, data_dir }
+        Broker { settings, catalog: Arc::new(catalog), producer_ids, groups, address, data_dir }
     }
 
     /// The settings the broker was started with.
     pub(crate) fn settings(&self) -> &BrokerSettings {
         &self.settings
-    }
-
-    /// Wall-clock time.
-    pub(crate) fn clock(&self) -> &SharedClock {
-        &self.clock
     }
 
     /// The topics.

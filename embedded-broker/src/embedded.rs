@@ -140,7 +140,7 @@ fn open(config: BrokerConfig, address: io::Result<SocketAddr>) -> Result<Broker,
     let catalog = Catalog::open(Store::open(data_dir.path())?, opener, &settings.given)?;
     let producer_ids = ProducerIds::open(data_dir.path())?;
     let groups = open_groups(&catalog, &settings, config.clock.clone())?;
-    Ok(Broker::new(settings, config.clock, catalog, producer_ids, groups, address, data_dir))
+    Ok(Broker::new(settings, catalog, producer_ids, groups, address, data_dir))
 }
 
 /// Loads the groups out of the internal topic, which the first start creates.

@@ -17,8 +17,6 @@ pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     /// A comma-separated list of the words given, possibly all of them.
     List(&'static [&'static str]),
-    /// Any text.
-    Text,
 }
 
 /// One setting under Apache Kafka's name.
@@ -83,7 +81,6 @@ impl ConfigKey {
                 }
                 Ok(parts.join(","))
             }
-            Kind::Text => Ok(text.to_owned()),
         }
     }
 
@@ -91,7 +88,7 @@ impl ConfigKey {
     pub(crate) fn type_id(&self) -> i8 {
         match self.kind {
             Kind::Bool => 1,
-            Kind::Text | Kind::Choice(_) => 2,
+            Kind::Choice(_) => 2,
             Kind::Int { .. } => 3,
             Kind::Long { .. } => 5,
             Kind::Ratio => 6,

@@ -231,7 +231,8 @@ pub(crate) fn producer_batch(values: &[&str], producer_id: i64, producer_epoch: 
         producer_epoch,
         timestamp_type: TimestampType::Creation,
         offset: at as i64,
-        sequence: if sequence < 0 { -1 } else { sequence + at as i32 },
+        // The encoder starts a new batch where the distance between offset and sequence changes.
+        sequence: sequence + at as i32,
         timestamp: now as i64,
         key: None,
         value: Some(Bytes::copy_from_slice(value.as_bytes())),

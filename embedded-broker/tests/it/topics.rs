@@ -53,7 +53,7 @@ fn metadata_names_the_address_bound_and_the_topic_by_id() {
     let broker = Broker::start();
     let mut client = broker.connect();
     let id = metadata(&mut client, "t", true).topic_id;
-    let topic = MetadataRequestTopic::default().with_topic_id(id);
+    let topic = MetadataRequestTopic::default().with_name(None).with_topic_id(id);
     let response = client.ask(12, &MetadataRequest::default().with_topics(Some(vec![topic])));
     assert_eq!(response.topics[0].name, Some(topic_name("t")));
     let node = &response.brokers[0];
