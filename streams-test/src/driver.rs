@@ -6,7 +6,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use kstreams_core::clock::{Clock, ManualClock};
-use kstreams_core::task::{OwnedRecord, RawRecord, Task, TaskEnvironment, TaskScope, TopicPartition};
+use kstreams_core::config::StreamsConfig;
+use kstreams_core::task::{
+    OwnedRecord, RawRecord, Task, TaskEnvironment, TaskHandlers, TaskScope, TopicPartition,
+};
 use kstreams_core::{StreamsError, TaskId, Topology};
 use kstreams_state_stores::{CacheBudget, Serde, SerdeError, StateStore, TaskBackend, UncommittedBudget};
 
@@ -38,47 +41,32 @@ pub enum DriverError {
     },
 }
 
-/// The settings of a driver; the defaults are those of a running application.
-#[derive(Debug, Clone)]
-pub struct DriverOptions {
-    /// Prefix of the internal topics.
-    pub application_id: String,
-    /// `statestore.cache.max.bytes`.
-    pub cache_max_bytes: usize,
-    /// The wall clock at the start, in ms since the epoch.
-    pub start_wall_clock_ms: i64,
-}
-
-impl Default for DriverOptions {
-    fn default() -> Self {
-        DriverOptions {
-            application_id: "test-app".to_owned(),
-            cache_max_bytes: 10 * 1024 * 1024,
-            start_wall_clock_ms: 0,
-        }
-    }
-}
-
 /// Runs a topology in the thread of a test. See the crate's documentation.
 pub struct TopologyTestDriver {
     inner: Rc<RefCell<Inner>>,
 }
 
 impl TopologyTestDriver {
-    /// Starts `topology` with default options.
+    /// Starts `topology` as application `test-app` with default settings, at wall clock 0.
     ///
     /// # Errors
     /// When a store cannot be opened or a processor's `init` fails.
     pub fn new(topology: Topology) -> Result<Self, DriverError> {
-        Self::with_options(topology, DriverOptions::default())
+        Self::with_config(topology, &StreamsConfig::new("test-app", "none:1"), 0)
     }
 
-    /// Starts `topology`.
+    /// Starts `topology` with the settings of `config` that mean something without a broker, and the wall clock at
+    /// `start_wall_clock_ms` (ms since the epoch).
     ///
     /// # Errors
     /// As [`new`](TopologyTestDriver::new).
-    pub fn with_options(topology: Topology, options: DriverOptions) -> Result<Self, DriverError> {
-        Ok(TopologyTestDriver { inner: Rc::new(RefCell::new(Inner::start(topology, options)?)) })
+    pub fn with_config(
+        topology: Topology,
+        config: &StreamsConfig,
+        start_wall_clock_ms: i64,
+    ) -> Result<Self, DriverError> {
+        let inner = Inner::start(topology, config, start_wall_clock_ms)?;
+        Ok(TopologyTestDriver { inner: Rc::new(RefCell::new(inner)) })
     }
 
     /// A topic to pipe records into, with the serdes named as type arguments.
@@ -163,11 +151,12 @@ pub(crate) struct Inner {
 }
 
 impl Inner {
-    fn start(topology: Topology, options: DriverOptions) -> Result<Inner, DriverError> {
-        let application_id: Arc<str> = options.application_id.into();
+    fn start(topology: Topology, config: &StreamsConfig, start_ms: i64) -> Result<Inner, DriverError> {
+        let application_id: Arc<str> = config.application_id.as_str().into();
+        let cache_bytes = usize::try_from(config.statestore_cache_max_bytes).unwrap_or(usize::MAX);
         let inputs = topology.all_source_topics(&application_id);
         let capture = Capture::default();
-        let clock = Arc::new(ManualClock::new(options.start_wall_clock_ms));
+        let clock = Arc::new(ManualClock::new(start_ms));
         let backend = TaskBackend::Memory;
         let environment = TaskEnvironment {
             task_id: TaskId::new(0, 0),
@@ -175,9 +164,10 @@ impl Inner {
             application_id,
             inputs: inputs.into_iter().map(|topic| TopicPartition::new(topic, 0)).collect(),
             backend: backend.clone(),
-            cache: CacheBudget::new(options.cache_max_bytes),
+            cache: CacheBudget::new(cache_bytes),
             uncommitted: UncommittedBudget::new(usize::MAX),
             collector: Box::new(capture.clone()),
+            handlers: TaskHandlers::from(config),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
         };
         let task = Task::create(&topology, environment)?;

@@ -42,5 +42,5 @@ mod driver;
 mod topics;
 
 pub use capture::{ProducedRecord, RawProducedRecord};
-pub use driver::{DriverError, DriverOptions, TopologyTestDriver};
+pub use driver::{DriverError, TopologyTestDriver};
 pub use topics::{TestInputTopic, TestOutputTopic};

@@ -6,10 +6,10 @@ use kstreams_state_stores::{ChangelogSink, Headers, RecordContext, StoreAccess, 
 use qcell::QCellOwner;
 
 use super::punctuation::Punctuations;
-use super::{RawRecord, TaskId};
+use super::{RawRecord, TaskHandlers, TaskId};
 use crate::clock::Clock;
 use crate::error::StreamsError;
-use crate::processor::{ProcessError, ProcessErrorKind, ProcessResult, RecordMetadata, StoreHandle};
+use crate::processor::{RecordMetadata, StoreHandle};
 
 /// Where a task's output goes: a producer, or a test.
 pub trait RecordCollector: ChangelogSink + Send {
@@ -55,6 +55,7 @@ pub struct TaskContext {
     /// The highest timestamp taken up; -1 before the first.
     pub(crate) stream_time: i64,
     pub(crate) commit_requested: bool,
+    pub(crate) handlers: TaskHandlers,
     /// Records dropped so far (`dropped-records-total`).
     pub(crate) dropped: u64,
 }
@@ -107,34 +108,5 @@ impl TaskContext {
             task = %self.task_id, node = self.node_name(node), topic = self.record.topic.as_deref(),
             partition = self.record.partition, offset = self.record.offset, why, "dropped a record"
         );
-    }
-
-    /// A node failed on the current record.
-    pub(crate) fn processing_failed(&mut self, node: usize, error: ProcessError) -> ProcessResult {
-        let source = match error.0 {
-            ProcessErrorKind::Fatal(_) => return Err(error),
-            ProcessErrorKind::User(source) => source,
-        };
-        Err(ProcessError::fatal(StreamsError::Processing {
-            node: self.node_name(node).to_owned(),
-            task: self.task_id.to_string(),
-            topic: self.record.topic.as_deref().unwrap_or_default().to_owned(),
-            partition: self.record.partition,
-            offset: self.record.offset,
-            source,
-        }))
-    }
-}
-
-impl TaskContext {
-    /// The bytes of a record cannot be read: its handler decides whether to skip it.
-    pub(crate) fn deserialization_failed(
-        &mut self,
-        _node: usize,
-        _partition: &super::TopicPartition,
-        _raw: &RawRecord,
-        error: StreamsError,
-    ) -> Result<(), StreamsError> {
-        Err(error)
     }
 }

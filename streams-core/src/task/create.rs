@@ -9,8 +9,8 @@ use qcell::QCellOwner;
 
 use super::punctuation::Punctuations;
 use super::{
-    ChangelogPartition, JavaHeap, RecordCollector, Task, TaskContext, TaskId, TaskStore, TopicPartition,
-    dummy_record,
+    ChangelogPartition, JavaHeap, RecordCollector, Task, TaskContext, TaskHandlers, TaskId, TaskStore,
+    TopicPartition, dummy_record,
 };
 use crate::clock::Clock;
 use crate::error::StreamsError;
@@ -43,6 +43,8 @@ pub struct TaskEnvironment {
     pub uncommitted: Arc<UncommittedBudget>,
     /// Where output goes.
     pub collector: Box<dyn RecordCollector>,
+    /// What to do about failures.
+    pub handlers: TaskHandlers,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -78,6 +80,7 @@ impl Task {
             raw: None,
             stream_time: -1,
             commit_requested: false,
+            handlers: environment.handlers,
             dropped: 0,
         };
         let consumed = vec![false; queues.len()];

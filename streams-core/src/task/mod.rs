@@ -6,6 +6,7 @@
 
 mod context;
 mod create;
+mod failures;
 mod heap;
 mod id;
 mod punctuation;
@@ -21,6 +22,7 @@ use kstreams_state_stores::{
 
 pub use context::{RecordCollector, TaskContext};
 pub use create::{TaskEnvironment, TaskScope};
+pub use failures::TaskHandlers;
 pub use id::{InvalidTaskId, TaskId};
 pub(crate) use queue::{InputQueue, RecordQueue};
 pub use raw::{OwnedRecord, RawRecord, TopicPartition};

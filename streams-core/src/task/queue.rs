@@ -10,6 +10,7 @@ use kstreams_state_stores::{Record, RecordContext, Serde};
 
 use super::context::TaskContext;
 use super::{RawRecord, TopicPartition};
+use crate::config::DefaultTimestampExtractor;
 use crate::error::StreamsError;
 use crate::processor::ProcessError;
 use crate::topology::{Child, Extracted, ExtractorRecord, SourceOptions};
@@ -111,7 +112,7 @@ where
                 return Ok(None);
             }
         };
-        let extracted = self.extract(&raw, &key, &value);
+        let extracted = self.extract(&raw, &key, &value, cx);
         match extracted {
             Extracted::Timestamp(timestamp) if timestamp >= 0 => {
                 let record = Record { key, value, timestamp, headers: raw.headers() };
@@ -130,13 +131,20 @@ where
         }
     }
 
-    fn extract(&self, raw: &RawRecord, key: &K, value: &V) -> Extracted {
+    fn extract(&self, raw: &RawRecord, key: &K, value: &V, cx: &TaskContext) -> Extracted {
         let timestamp = raw.timestamp();
         let Some(extractor) = &self.options.timestamp_extractor else {
-            return if timestamp < 0 {
-                Extracted::Invalid(timestamp)
-            } else {
-                Extracted::Timestamp(timestamp)
+            return match cx.handlers.timestamp_extractor {
+                DefaultTimestampExtractor::WallclockTimestampExtractor => {
+                    Extracted::Timestamp(cx.clock.now_ms())
+                }
+                _ if timestamp >= 0 => Extracted::Timestamp(timestamp),
+                DefaultTimestampExtractor::LogAndSkipOnInvalidTimestamp => Extracted::Timestamp(timestamp),
+                // Before the first record there is no partition time to use either.
+                DefaultTimestampExtractor::UsePartitionTimeOnInvalidTimestamp if self.partition_time >= 0 => {
+                    Extracted::Timestamp(self.partition_time)
+                }
+                _ => Extracted::Invalid(timestamp),
             };
         };
         let record = ExtractorRecord {

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use kstreams_state_stores::{DynSerde, Record, Serde, SerdeError};
+use kstreams_state_stores::{DynSerde, Record, Serde};
 use qcell::{QCell, QCellOwner};
 use sync_wrapper::SyncWrapper;
 
 use super::node::Receiver;
-use crate::error::StreamsError;
 use crate::processor::{ProcessError, ProcessResult, RecordMetadata};
 use crate::task::TaskContext;
 
@@ -108,16 +107,15 @@ impl<K: 'static, V: 'static> SinkNode<K, V> {
         };
         scratch.key.clear();
         scratch.value.clear();
-        let key_present = self
-            .options
-            .key_serde
-            .serialize_nullable(&record.key, &mut scratch.key)
-            .map_err(|source| self.serialization_error("key", topic, source, cx))?;
-        let value_present = self
-            .options
-            .value_serde
-            .serialize_nullable(&record.value, &mut scratch.value)
-            .map_err(|source| self.serialization_error("value", topic, source, cx))?;
+        let key_present = match self.options.key_serde.serialize_nullable(&record.key, &mut scratch.key) {
+            Ok(present) => present,
+            Err(source) => return cx.serialization_failed(self.node, topic, "key", source),
+        };
+        let value_present =
+            match self.options.value_serde.serialize_nullable(&record.value, &mut scratch.value) {
+                Ok(present) => present,
+                Err(source) => return cx.serialization_failed(self.node, topic, "value", source),
+            };
         let key = key_present.then_some(scratch.key.as_slice());
         let value = value_present.then_some(scratch.value.as_slice());
         let (time, headers) = (Some(record.timestamp), &record.headers);
@@ -142,17 +140,6 @@ impl<K: 'static, V: 'static> SinkNode<K, V> {
                 Ok(())
             }
         }
-    }
-
-    fn serialization_error(
-        &self,
-        part: &'static str,
-        topic: &str,
-        source: SerdeError,
-        cx: &TaskContext,
-    ) -> ProcessError {
-        let node = cx.node_name(self.node).to_owned();
-        ProcessError::fatal(StreamsError::Serialization { node, part, topic: topic.to_owned(), source })
     }
 }
 
