@@ -22,6 +22,9 @@ mod subscription;
 mod sync;
 mod timers;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use config::GroupConfig;
 pub(crate) use coordinator::{FetchedPartition, FetchedTopic, GroupCoordinator};
 pub(crate) use member::Client;
