@@ -13,6 +13,14 @@ pub enum StreamsError {
     #[error(transparent)]
     Config(#[from] crate::config::ConfigError),
 
+    /// The folder of local state cannot be used.
+    #[error(transparent)]
+    StateDir(#[from] crate::state_dir::StateDirError),
+
+    /// Source or internal topics are missing or not as they have to be.
+    #[error(transparent)]
+    Topics(#[from] crate::internal_topics::TopicsError),
+
     /// The topology is wrong; nothing was started.
     #[error(transparent)]
     Topology(#[from] TopologyError),

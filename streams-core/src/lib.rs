@@ -12,8 +12,12 @@ pub mod clock;
 pub mod config;
 mod error;
 pub mod handlers;
+pub mod internal_topics;
+pub mod metrics;
 pub mod murmur2;
+pub mod offset_metadata;
 pub mod processor;
+pub mod state_dir;
 pub mod task;
 pub mod topology;
 

@@ -165,8 +165,7 @@ const PASSED_ON: &[(u8, &[&str])] = &[
         "enable.random.seed", "enable.sasl.oauthbearer.unsecure.jwt", "enable.ssl.certificate.verification",
         "internal.termination.signal", "log.connection.close", "log.thread.name", "log_level",
         "max.in.flight.requests.per.connection", "message.copy.max.bytes", "message.max.bytes",
-        "metadata.recovery.rebootstrap.trigger.ms", "metadata.recovery.strategy", "plugin.library.paths",
-        "receive.message.max.bytes", "reconnect.backoff.jitter.ms", "reconnect.backoff.max.ms", "reconnect.backoff.ms",
+        "metadata.recovery.rebootstrap.trigger.ms", "metadata.recovery.strategy", "receive.message.max.bytes", "reconnect.backoff.jitter.ms", "reconnect.backoff.max.ms", "reconnect.backoff.ms",
         "retry.backoff.max.ms", "retry.backoff.ms", "sasl.kerberos.keytab", "sasl.kerberos.min.time.before.relogin",
         "sasl.kerberos.principal", "sasl.kerberos.service.name", "sasl.mechanism", "sasl.oauthbearer.client.id",
         "sasl.oauthbearer.client.secret", "sasl.oauthbearer.config", "sasl.oauthbearer.extensions", "sasl.oauthbearer.method",
@@ -227,6 +226,16 @@ pub(super) fn known_names_with_prefixes() -> Vec<String> {
                 .map(move |(prefix, _)| format!("{prefix}{name}"))
         })
         .collect()
+}
+
+/// librdkafka's names that settings may come out under.
+#[cfg(test)]
+pub(super) fn known_targets() -> Vec<&'static str> {
+    let named = TRANSLATED.iter().filter_map(|(_, _, to)| match to {
+        Name(name) => Some(*name),
+        _ => None,
+    });
+    named.chain(PASSED_ON.iter().flat_map(|(_, names)| names.iter().copied())).collect()
 }
 
 /// Java's -1 (the system's default, or never) is librdkafka's 0.

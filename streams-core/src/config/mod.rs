@@ -68,6 +68,7 @@ mod client_names;
 mod fault;
 mod keys;
 mod memory;
+mod native;
 mod properties;
 mod security;
 mod setters;

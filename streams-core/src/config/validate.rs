@@ -3,7 +3,7 @@
 use super::client::ClientKind;
 use super::fault::{ConfigError, ConfigFault};
 use super::memory::MIN_BUDGET_BYTES;
-use super::{MaxTaskIdle, StreamsConfig};
+use super::{MaxTaskIdle, StreamsConfig, native};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ impl StreamsConfig {
         ];
         for kind in kinds {
             let given = self.clients.translated(kind, &mut faults);
+            faults.extend(given.iter().filter_map(|(name, (value, key))| native::check(name, value, key)));
             check_login(&given, &mut faults);
             match kind {
                 ClientKind::MainConsumer => check_consumer(&given, &mut faults),
