@@ -19,7 +19,7 @@ pub enum StreamsError {
 
     /// Source or internal topics are missing or not as they have to be.
     #[error(transparent)]
-    Topics(#[from] crate::internal_topics::TopicsError),
+    Topics(Box<crate::internal_topics::TopicsError>),
 
     /// The topology is wrong; nothing was started.
     #[error(transparent)]
@@ -135,6 +135,12 @@ pub enum StreamsError {
         /// What the store said.
         source: StoreError,
     },
+}
+
+impl From<crate::internal_topics::TopicsError> for StreamsError {
+    fn from(error: crate::internal_topics::TopicsError) -> Self {
+        StreamsError::Topics(Box::new(error))
+    }
 }
 
 /// A topology that cannot be built; the JVM's `TopologyException`.
