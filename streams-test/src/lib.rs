@@ -39,8 +39,10 @@
 
 mod capture;
 mod driver;
+mod mock;
 mod topics;
 
 pub use capture::{ProducedRecord, RawProducedRecord};
 pub use driver::{DriverError, TopologyTestDriver};
+pub use mock::{MockBuilder, MockProcessorContext};
 pub use topics::{TestInputTopic, TestOutputTopic};
