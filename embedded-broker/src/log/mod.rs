@@ -23,6 +23,7 @@ mod append;
 mod batch;
 mod checkpoint;
 mod clean;
+mod codec;
 mod config;
 mod disk;
 mod error;

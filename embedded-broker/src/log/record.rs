@@ -4,10 +4,9 @@
 //! they are. The walk is our own, because a decoder that puts headers into a map loses repeated ones.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use kafka_protocol::compression::{Compressor, Decompressor, Gzip, Lz4, Snappy, Zstd};
-use kafka_protocol::records::Compression;
 
 use super::batch::{BatchHeader, HEADER_LEN};
+use super::codec::decompress;
 
 /// A decoded record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,42 +184,4 @@ fn put_varlong(value: i64, out: &mut BytesMut) {
         left >>= 7;
     }
     out.put_u8(u8::try_from(left).unwrap_or(0));
-}
-
-fn decompress(codec: Compression, mut bytes: Bytes) -> Result<Bytes, BadRecords> {
-    match codec {
-        Compression::None => return Ok(bytes),
-        Compression::Gzip => Gzip::decompress(&mut bytes, |plain| Ok(std::mem::take(plain))),
-        Compression::Snappy => Snappy::decompress(&mut bytes, |plain| Ok(std::mem::take(plain))),
-        Compression::Lz4 => Lz4::decompress(&mut bytes, |plain| Ok(std::mem::take(plain))),
-        Compression::Zstd => Zstd::decompress(&mut bytes, |plain| Ok(std::mem::take(plain))),
-    }
-    .map_err(|error| format!("{codec:?} data cannot be decompressed: {error:#}"))
-}
-
-/// Appends `records` (encoded records without header) to `out` under the codec.
-pub(crate) fn compress(codec: Compression, records: &[u8], out: &mut BytesMut) -> Result<(), BadRecords> {
-    match codec {
-        Compression::None => {
-            out.extend_from_slice(records);
-            return Ok(());
-        }
-        Compression::Gzip => Gzip::compress(out, |plain| {
-            plain.extend_from_slice(records);
-            Ok(())
-        }),
-        Compression::Snappy => Snappy::compress(out, |plain| {
-            plain.extend_from_slice(records);
-            Ok(())
-        }),
-        Compression::Lz4 => Lz4::compress(out, |plain| {
-            plain.extend_from_slice(records);
-            Ok(())
-        }),
-        Compression::Zstd => Zstd::compress(out, |plain| {
-            plain.extend_from_slice(records);
-            Ok(())
-        }),
-    }
-    .map_err(|error| format!("cannot compress with {codec:?}: {error:#}"))
 }

@@ -10,10 +10,11 @@ use kafka_protocol::records::Compression;
 
 use super::super::LogError;
 use super::super::batch::{self, BatchHeader, HEADER_LEN};
+use super::super::codec::compress;
 use super::super::config::LogConfig;
 use super::super::disk::Disk;
 use super::super::index::SegmentIndex;
-use super::super::record::{RawRecord, compress, records_of};
+use super::super::record::{RawRecord, records_of};
 use super::super::segment::Segment;
 use super::key_map::KeyMap;
 
