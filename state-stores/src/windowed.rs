@@ -1,6 +1,6 @@
 //! Windows and windowed keys, and their bytes on topics.
 
-use crate::{Serde, SerdeError};
+use crate::{DefaultSerde, Serde, SerdeError};
 
 /// A window in time, in ms since the epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,6 +48,17 @@ impl<S: Serde> WindowedSerde<S> {
     pub fn new(key: S, window_size_ms: i64) -> Self {
         WindowedSerde { key, window_size_ms }
     }
+}
+
+/// Enough to write; windows read with it have no end.
+impl<S: Serde + Default> Default for WindowedSerde<S> {
+    fn default() -> Self {
+        WindowedSerde::new(S::default(), i64::MAX)
+    }
+}
+
+impl<K: DefaultSerde> DefaultSerde for Windowed<K> {
+    type Serde = WindowedSerde<K::Serde>;
 }
 
 const START_BYTES: usize = 8;
