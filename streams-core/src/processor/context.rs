@@ -107,9 +107,27 @@ impl InitContext<'_> {
         }
     }
 
+    /// Opens a store, to set it up.
+    pub fn store<'b, S>(&'b mut self, handle: &'b StoreHandle<S>) -> StoreAccess<'b, S> {
+        self.cx.open_store(handle)
+    }
+
     /// Whether a store of this name is connected.
     pub fn has_state_store(&self, name: &str) -> bool {
         self.stores.iter().any(|(connected, _)| &**connected == name)
+    }
+}
+
+/// The stores of a task for the length of one call, whatever the calling node forwards: for parts of processors that
+/// nodes of different types share.
+pub struct StoreScope<'a> {
+    cx: &'a mut TaskContext,
+}
+
+impl StoreScope<'_> {
+    /// Opens a store for one or several calls.
+    pub fn open<'b, S>(&'b mut self, handle: &'b StoreHandle<S>) -> StoreAccess<'b, S> {
+        self.cx.open_store(handle)
     }
 }
 
@@ -136,6 +154,11 @@ impl<KOut, VOut> ProcessorContext<'_, KOut, VOut> {
     /// Opens a store for one or several calls. The borrow has to end before the next `forward`.
     pub fn store<'b, S>(&'b mut self, handle: &'b StoreHandle<S>) -> StoreAccess<'b, S> {
         self.cx.open_store(handle)
+    }
+
+    /// The task's stores, for code that does not know what this node forwards.
+    pub fn stores(&mut self) -> StoreScope<'_> {
+        StoreScope { cx: self.cx }
     }
 
     /// Counts a record that an operator drops on purpose (`dropped-records-total`), and says why in the log.

@@ -8,7 +8,7 @@ mod context;
 mod fixed_key;
 mod store_handle;
 
-pub use context::{InitContext, ProcessorContext, RecordMetadata};
+pub use context::{InitContext, ProcessorContext, RecordMetadata, StoreScope};
 pub use fixed_key::{FixedKeyAdapter, FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord};
 
 pub(crate) use store_handle::ErasedStoreCell;
