@@ -1,1 +1,51 @@
-//! The DSL of kstreams: KStream, KTable, windows and joins
+//! The DSL of kstreams: streams, tables and windows, turned into a topology.
+//!
+//! [`StreamsBuilder`] gives [`KStream`]s and [`KTable`]s. They are handles: cheap to clone, they hold no data. Each
+//! call on one adds a node to the builder's logical graph (`graph`), and
+//! [`StreamsBuilder::build`] writes that graph into a [`Topology`](kstreams_core::Topology), in the order and under the
+//! names that Kafka Streams on the JVM gives, so that an application finds its internal topics and its state again.
+//!
+//! An operator is one file in `op/`: its rule, the method of the handle, the processor that runs. What they share:
+//!
+//! | shape | used by |
+//! |---|---|
+//! | `op::stateless`: a closure from a record to any number of records | filter, map, flat_map, peek, merge, ... |
+//! | `op::repartition`: sink, internal topic, source | group_by, joins, to_table, repartition |
+//! | `op::aggregate`: how a value enters an aggregate | count, reduce, aggregate, windowed or not |
+//! | `table::TableStore`, `table::Forwarder`: a stored table and what it tells its children | every stored table |
+//! | `table::ValueGetter`: the current value of a key of a table, stored or not | joins, stored tables |
+//!
+//! **Null.** `Option` stands where null can occur, and `None` (of any `Option` type) is what an operator treats as
+//! null; `()` is always null. An operator that drops null keys or values (see its documentation) counts each as
+//! dropped. In a table, null means "not there": a table never holds `None`.
+//!
+//! **Serdes.** Type arguments name serdes. A stream carries the serdes it came with through operators that keep its
+//! key or its value; where an operator must write a type without a carried serde, the type's
+//! [`DefaultSerde`](kstreams_state_stores::DefaultSerde) is used, and where there is none the program does not compile
+//! until one is named (the operator's `_with` form takes it).
+
+#![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+mod builder;
+mod graph;
+mod grouped;
+mod names;
+mod null;
+mod op;
+mod options;
+mod stream;
+mod table;
+mod windows;
+
+pub use builder::StreamsBuilder;
+pub use grouped::{KGroupedStream, KGroupedTable, TimeWindowedKStream};
+
+pub use op::split::{BranchedKStream, Branches};
+pub use options::{
+    Branched, ByType, Consumed, Grouped, Joined, Materialized, Named, Produced, Repartitioned, SerdeFor,
+    SerdeOverride, TableMaterialization, Unmaterialized,
+};
+pub use stream::KStream;
+pub use table::{Change, ChangeSerde, KTable};
+pub use windows::{TimeWindows, UnlimitedWindows, Windows};

@@ -1,0 +1,148 @@
+//! Where a topology begins: sources of streams and tables.
+
+use std::fmt;
+use std::sync::Arc;
+
+use kstreams_core::topology::{SourceOptions, SourceTopics};
+use kstreams_core::{Topology, TopologyError};
+use kstreams_state_stores::{Serde, StoreBuilder};
+
+use crate::graph::{GraphNode, NodeKind, SharedGraph, Writing};
+use crate::op::table_source::{self, TableTopic};
+use crate::options::{Consumed, Materialized, SerdeOverride};
+use crate::stream::{KStream, Upstream};
+use crate::table::KTable;
+
+/// Collects the streams and tables of an application and builds their topology
+/// (`org.apache.kafka.streams.StreamsBuilder`).
+///
+/// ```
+/// use kstreams_dsl::{Materialized, StreamsBuilder};
+///
+/// let builder = StreamsBuilder::new();
+/// builder
+///     .stream::<(), String>("lines")
+///     .flat_map_values(|line| line.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>())
+///     .group_by(|_, word| word.clone())
+///     .count(Materialized::named("counts"))
+///     .to_stream()
+///     .to("word-counts");
+/// let topology = builder.build()?;
+/// assert!(topology.describe().to_string().contains("counts-repartition"));
+/// # Ok::<(), kstreams_core::TopologyError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct StreamsBuilder {
+    graph: SharedGraph,
+}
+
+impl fmt::Debug for StreamsBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamsBuilder").finish_non_exhaustive()
+    }
+}
+
+impl StreamsBuilder {
+    /// An empty builder.
+    pub fn new() -> Self {
+        StreamsBuilder::default()
+    }
+
+    /// A stream of the records of one topic, of several, or of all whose name matches a pattern (a
+    /// [`Regex`](regex::Regex)), read with the serdes named as type arguments.
+    ///
+    /// Key, value, timestamp and headers are the record's. Null is an error for a type that has no place for it:
+    /// declare it as `Option` where a topic may hold null.
+    pub fn stream<KS, VS>(&self, topics: impl Into<SourceTopics>) -> KStream<KS::Target, VS::Target>
+    where
+        KS: Serde<Target: Clone + Send> + Default,
+        VS: Serde<Target: Clone + Send> + Default,
+    {
+        self.stream_with(topics, Consumed::<KS, VS>::new())
+    }
+
+    /// As [`stream`](Self::stream), with options.
+    pub fn stream_with<KS, VS>(
+        &self,
+        topics: impl Into<SourceTopics>,
+        consumed: Consumed<KS, VS>,
+    ) -> KStream<KS::Target, VS::Target>
+    where
+        KS: Serde<Target: Clone + Send>,
+        VS: Serde<Target: Clone + Send>,
+    {
+        let topics = topics.into();
+        let mut graph = self.graph.lock();
+        let name = graph.names.or_processor(consumed.name.as_deref(), "KSTREAM-SOURCE-");
+        let options: SourceOptions<KS::Target, VS::Target> = consumed.into_source();
+        let (key_serde, value_serde) = (options.key_serde.clone(), options.value_serde.clone());
+        if let SourceTopics::Names(names) = &topics {
+            graph.source_reads(&name, names.iter().cloned());
+        }
+        let writer = {
+            let (name, topics) = (name.clone(), topics.clone());
+            Arc::new(move |topology: &mut Topology, _: &Writing<'_>| {
+                topology.add_source_with(&name, topics.clone(), options.clone()).map(|_| ())
+            })
+        };
+        let node = graph.add(GraphNode::new(&name, [], NodeKind::Source(topics, writer)));
+        KStream::new(Upstream::at_source(&self.graph, node, &name), Some(key_serde), Some(value_serde))
+    }
+
+    /// A table of the records of a topic: the last value of each key, read with the serdes named as type arguments.
+    ///
+    /// A record without key is dropped and counted; one without value deletes its key. The table is stored only where
+    /// something asks for its values (a join, a grouping), or where it is [named](Self::table_with).
+    pub fn table<KS, VS>(&self, topic: &str) -> KTable<KS::Target, VS::Target>
+    where
+        KS: Serde<Target: Clone + Send> + Default,
+        VS: Serde<Target: Clone + Send> + Default,
+    {
+        self.table_with(topic, Consumed::<KS, VS>::new(), Materialized::default())
+    }
+
+    /// As [`table`](Self::table), with options. A [`Materialized`] with a store name stores the table in any case.
+    pub fn table_with<KS, VS, MK, MV>(
+        &self,
+        topic: &str,
+        consumed: Consumed<KS, VS>,
+        materialized: Materialized<MK, MV>,
+    ) -> KTable<KS::Target, VS::Target>
+    where
+        KS: Serde<Target: Clone + Send>,
+        VS: Serde<Target: Clone + Send>,
+        MK: SerdeOverride<KS::Target>,
+        MV: SerdeOverride<VS::Target>,
+    {
+        let mut graph = self.graph.lock();
+        let store = materialized.store_name_or(|| graph.names.store(&format!("{topic}-")));
+        let given = consumed.name.clone();
+        let source = graph.names.or_suffixed(given.as_deref(), "-source", "KSTREAM-SOURCE-");
+        let name = graph.names.or_processor(given.as_deref(), "KTABLE-SOURCE-");
+        graph.source_reads(&source, [topic.to_owned()]);
+        drop(graph);
+        let options = consumed.into_source();
+        let spec = materialized.override_spec(store, &options.key_serde, &options.value_serde);
+        let topic = TableTopic { topic: topic.to_owned(), source, name, options };
+        table_source::read(&self.graph, topic, spec)
+    }
+
+    /// Adds a state store, to be connected to processors by name ([`KStream::process`]).
+    pub fn add_state_store(&self, builder: impl StoreBuilder + Clone + 'static) -> &Self {
+        let name = builder.name().to_owned();
+        self.graph.lock().add(GraphNode::operator(name, [], move |topology, _| {
+            topology.add_state_store(builder.clone(), &[]).map(|_| ())
+        }));
+        self
+    }
+
+    /// The topology of everything that was said so far.
+    ///
+    /// # Errors
+    /// When two nodes or stores have the same name, a topic is read both as a stream and as a table, a processor names
+    /// a store that nobody added, a join has to repartition a stream whose serdes nobody named, or windows make no
+    /// sense.
+    pub fn build(&self) -> Result<Topology, TopologyError> {
+        self.graph.lock().to_topology()
+    }
+}

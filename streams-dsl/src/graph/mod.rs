@@ -1,0 +1,257 @@
+//! The logical graph: what the user's calls said, before it becomes a topology (`StreamsGraphNode` of the JVM).
+//!
+//! A node knows its parents, how it is written into a [`Topology`], and what later rewrites need to know: whether it
+//! changes keys or values. Nodes are written in the order of their priority, which is the order in which they were
+//! added, each as soon as all its parents are written; so the order of a topology's nodes, and with it the numbers of
+//! the sub-topologies, are the JVM's. Rewrites (merged sources, later the topology optimisations) change a copy.
+
+mod repartition;
+mod sources;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kstreams_core::topology::SourceTopics;
+use kstreams_core::{Topology, TopologyError};
+
+pub(crate) use repartition::{RepartitionNode, RepartitionWriter};
+
+use crate::names::Names;
+
+/// A node of the graph.
+pub(crate) type NodeId = usize;
+
+/// What a node is told when it is written.
+pub(crate) struct Writing<'a> {
+    /// Names of the parents' topology nodes.
+    pub(crate) parents: &'a [&'a str],
+    /// A left join below takes records with null keys: the repartition node must let them pass (KIP-962).
+    pub(crate) keep_null_keys: bool,
+}
+
+/// Writes one graph node as nodes of a topology.
+pub(crate) type Writer = Arc<dyn Fn(&mut Topology, &Writing<'_>) -> Result<(), TopologyError> + Send + Sync>;
+
+/// What a node is, as far as rewrites treat it differently.
+#[derive(Clone)]
+pub(crate) enum NodeKind {
+    /// Reads topics as a stream.
+    Source(SourceTopics, Writer),
+    /// Goes through an internal topic.
+    Repartition(RepartitionNode),
+    /// Anything else.
+    Operator(Writer),
+}
+
+/// A node with its place in the graph.
+#[derive(Clone)]
+pub(crate) struct GraphNode {
+    /// The name of the topology node that its children connect to.
+    pub(crate) name: String,
+    pub(crate) parents: Vec<NodeId>,
+    pub(crate) kind: NodeKind,
+    /// The key is another one after this node.
+    pub(crate) key_changing: bool,
+    /// The value is another one after this node, the key the same.
+    pub(crate) value_changing: bool,
+    /// Several streams meet here.
+    pub(crate) merge: bool,
+    /// A left join, for which a null key is no obstacle.
+    pub(crate) takes_null_keys: bool,
+    priority: u32,
+    /// The source that takes this one's place.
+    merged_into: Option<NodeId>,
+}
+
+impl GraphNode {
+    pub(crate) fn new(name: impl Into<String>, parents: impl Into<Vec<NodeId>>, kind: NodeKind) -> Self {
+        GraphNode {
+            name: name.into(),
+            parents: parents.into(),
+            kind,
+            key_changing: false,
+            value_changing: false,
+            merge: false,
+            takes_null_keys: false,
+            priority: 0,
+            merged_into: None,
+        }
+    }
+
+    /// A node that is written by `writer`.
+    pub(crate) fn operator(
+        name: impl Into<String>,
+        parents: impl Into<Vec<NodeId>>,
+        writer: impl Fn(&mut Topology, &Writing<'_>) -> Result<(), TopologyError> + Send + Sync + 'static,
+    ) -> Self {
+        GraphNode::new(name, parents, NodeKind::Operator(Arc::new(writer)))
+    }
+
+    pub(crate) fn changes_key(mut self) -> Self {
+        self.key_changing = true;
+        self
+    }
+
+    pub(crate) fn changes_value(mut self) -> Self {
+        self.value_changing = true;
+        self
+    }
+
+    pub(crate) fn merges(mut self) -> Self {
+        self.merge = true;
+        self
+    }
+
+    pub(crate) fn takes_null_keys(mut self, takes: bool) -> Self {
+        self.takes_null_keys = takes;
+        self
+    }
+}
+
+/// The graph of one builder.
+#[derive(Default, Clone)]
+pub(crate) struct Graph {
+    pub(crate) names: Names,
+    nodes: Vec<GraphNode>,
+    priorities: u32,
+    /// Topics of the source nodes of the topology, by name.
+    source_topics: BTreeMap<String, Vec<String>>,
+    /// Groups of source nodes, by name, whose topics must have equally many partitions.
+    copartitioned: Vec<BTreeSet<String>>,
+    /// What was wrong with the user's calls; `build` tells the first.
+    errors: Vec<TopologyError>,
+}
+
+impl Graph {
+    pub(crate) fn add(&mut self, node: GraphNode) -> NodeId {
+        self.nodes.push(node);
+        let id = self.nodes.len() - 1;
+        self.add_again(id);
+        id
+    }
+
+    /// Gives a node that is used again the priority of a new one, as the JVM does.
+    pub(crate) fn add_again(&mut self, id: NodeId) {
+        self.nodes[id].priority = self.priorities;
+        self.priorities += 1;
+    }
+
+    /// Notes which topics a source of the topology reads; a pattern's are not known here.
+    pub(crate) fn source_reads(&mut self, source: &str, topics: impl IntoIterator<Item = String>) {
+        self.source_topics.insert(source.to_owned(), topics.into_iter().collect());
+    }
+
+    pub(crate) fn copartition(&mut self, sources: BTreeSet<String>) {
+        self.copartitioned.push(sources);
+    }
+
+    pub(crate) fn fail(&mut self, error: TopologyError) {
+        self.errors.push(error);
+    }
+
+    /// Writes the graph as a topology.
+    pub(crate) fn to_topology(&self) -> Result<Topology, TopologyError> {
+        if let Some(error) = self.errors.first() {
+            return Err(error.clone());
+        }
+        let mut graph = self.clone();
+        graph.merge_duplicate_sources()?;
+        let mut topology = Topology::new();
+        graph.write(&mut topology)?;
+        for group in graph.copartition_groups() {
+            topology.add_copartition_group(group);
+        }
+        Ok(topology)
+    }
+
+    fn write(&self, topology: &mut Topology) -> Result<(), TopologyError> {
+        let children = self.children();
+        let mut written = vec![false; self.nodes.len()];
+        let mut queue: BinaryHeap<_> = (0..self.nodes.len())
+            .filter(|&id| self.nodes[id].parents.is_empty() && !self.is_merged_away(id))
+            .map(|id| Reverse((self.nodes[id].priority, id)))
+            .collect();
+        while let Some(Reverse((_, id))) = queue.pop() {
+            let node = &self.nodes[id];
+            if written[id] || !node.parents.iter().all(|&parent| written[parent]) {
+                continue;
+            }
+            let parents: Vec<&str> = node.parents.iter().map(|&parent| &*self.nodes[parent].name).collect();
+            let writing = Writing { parents: &parents, keep_null_keys: self.keeps_null_keys(id, &children) };
+            match &node.kind {
+                NodeKind::Source(_, write) | NodeKind::Operator(write) => write(topology, &writing)?,
+                NodeKind::Repartition(repartition) => repartition.write(topology, &writing)?,
+            }
+            written[id] = true;
+            queue.extend(children[id].iter().map(|&child| Reverse((self.nodes[child].priority, child))));
+        }
+        Ok(())
+    }
+
+    fn children(&self) -> Vec<Vec<NodeId>> {
+        let mut children = vec![Vec::new(); self.nodes.len()];
+        for (id, node) in self.nodes.iter().enumerate() {
+            for &parent in &node.parents {
+                children[parent].push(id);
+            }
+        }
+        children
+    }
+
+    /// Whether a left join lies anywhere below a repartition node.
+    fn keeps_null_keys(&self, id: NodeId, children: &[Vec<NodeId>]) -> bool {
+        matches!(self.nodes[id].kind, NodeKind::Repartition(_)) && {
+            let mut below = children[id].clone();
+            let mut seen = BTreeSet::new();
+            while let Some(next) = below.pop() {
+                if self.nodes[next].takes_null_keys {
+                    return true;
+                }
+                if seen.insert(next) {
+                    below.extend(&children[next]);
+                }
+            }
+            false
+        }
+    }
+
+    /// Overlapping groups united, as topics.
+    fn copartition_groups(&self) -> Vec<BTreeSet<String>> {
+        let mut groups: Vec<BTreeSet<String>> = Vec::new();
+        for sources in &self.copartitioned {
+            let mut topics: BTreeSet<String> = sources
+                .iter()
+                .filter_map(|source| self.source_topics.get(source))
+                .flatten()
+                .cloned()
+                .collect();
+            groups.retain(|group| {
+                let overlaps = !group.is_disjoint(&topics);
+                if overlaps {
+                    topics.extend(group.iter().cloned());
+                }
+                !overlaps
+            });
+            groups.push(topics);
+        }
+        groups.retain(|group| group.len() > 1);
+        groups
+    }
+}
+
+/// The builder's graph, shared by all its handles.
+#[derive(Clone, Default)]
+pub(crate) struct SharedGraph(Arc<Mutex<Graph>>);
+
+impl SharedGraph {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Graph> {
+        // A panic in between leaves the graph as it is: each call adds whole nodes.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether both are the graph of the same builder.
+    pub(crate) fn is(&self, other: &SharedGraph) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}

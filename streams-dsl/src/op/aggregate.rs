@@ -1,0 +1,78 @@
+//! How values enter an aggregate: what count, reduce and aggregate differ in. The nodes that keep the aggregates
+//! (`stream_aggregate`, `window_aggregate`, `table_aggregate`) are the same for the three.
+//!
+//! An aggregate that is null (`None`) is not there: it deletes the row, and the next value starts anew.
+
+use std::sync::Arc;
+
+use crate::null::Nulls;
+
+/// The aggregate before the first value; `None`: there is none.
+type Initial<A> = Arc<dyn Fn() -> Option<A> + Send + Sync>;
+
+/// The aggregate with one more value.
+type Apply<K, V, A> = Arc<dyn Fn(&K, V, Option<A>) -> Option<A> + Send + Sync>;
+
+/// How a value enters an aggregate.
+pub(crate) struct Aggregation<K, V, A> {
+    /// The prefix of generated names.
+    pub(crate) prefix: &'static str,
+    pub(crate) initial: Initial<A>,
+    pub(crate) apply: Apply<K, V, A>,
+}
+
+impl<K, V, A> Clone for Aggregation<K, V, A> {
+    fn clone(&self) -> Self {
+        Aggregation {
+            prefix: self.prefix,
+            initial: Arc::clone(&self.initial),
+            apply: Arc::clone(&self.apply),
+        }
+    }
+}
+
+impl<K, V> Aggregation<K, V, i64> {
+    /// The number of values.
+    pub(crate) fn count() -> Self {
+        Aggregation {
+            prefix: "KSTREAM-AGGREGATE-",
+            initial: Arc::new(|| Some(0)),
+            apply: Arc::new(|_, _, count| Some(count.unwrap_or(0) + 1)),
+        }
+    }
+}
+
+impl<K, V: 'static> Aggregation<K, V, V> {
+    /// The values combined; the first one is the aggregate of itself.
+    pub(crate) fn reduce(reducer: impl Fn(V, V) -> V + Send + Sync + 'static) -> Self {
+        let nulls = Nulls::of();
+        Aggregation {
+            prefix: "KSTREAM-REDUCE-",
+            initial: Arc::new(|| None),
+            apply: Arc::new(move |_, value, aggregate| match aggregate {
+                None => nulls.present(value),
+                Some(aggregate) => nulls.present(reducer(aggregate, value)),
+            }),
+        }
+    }
+}
+
+impl<K, V, A: 'static> Aggregation<K, V, A> {
+    /// Values added to an aggregate of another type.
+    pub(crate) fn aggregate(
+        initializer: impl Fn() -> A + Send + Sync + 'static,
+        aggregator: impl Fn(&K, V, A) -> A + Send + Sync + 'static,
+    ) -> Self {
+        let nulls = Nulls::of();
+        let initializer = Arc::new(initializer);
+        let initial = Arc::clone(&initializer);
+        Aggregation {
+            prefix: "KSTREAM-AGGREGATE-",
+            initial: Arc::new(move || nulls.present(initial())),
+            apply: Arc::new(move |key, value, aggregate| {
+                // An initializer that gives null has no aggregate to hand over: it is asked again.
+                nulls.present(aggregator(key, value, aggregate.unwrap_or_else(|| initializer())))
+            }),
+        }
+    }
+}

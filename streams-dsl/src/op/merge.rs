@@ -1,0 +1,58 @@
+//! merge: the records of two streams in one.
+//!
+//! Nothing is changed, repartitioned or stored. If one of the two changed its key, so did the merged stream. There is no
+//! order between the two beyond that in which the task takes records.
+
+use kstreams_core::TopologyError;
+use kstreams_core::processor::ProcessorContext;
+use kstreams_state_stores::Record;
+
+use super::stateless::FnProcessor;
+use crate::graph::GraphNode;
+use crate::options::Named;
+use crate::stream::{KStream, Upstream};
+
+impl<K, V> KStream<K, V>
+where
+    K: Clone + Send + 'static,
+    V: Clone + Send + 'static,
+{
+    /// The records of both streams, as they come. Both must have been built by the same builder.
+    pub fn merge(&self, other: &KStream<K, V>) -> KStream<K, V> {
+        self.merge_with(other, Named::default())
+    }
+
+    /// As [`merge`](Self::merge), with a name.
+    pub fn merge_with(&self, other: &KStream<K, V>, named: impl Into<Named>) -> KStream<K, V> {
+        let (left, right) = (&self.upstream, &other.upstream);
+        let mut graph = left.graph.lock();
+        if !left.graph.is(&right.graph) {
+            graph.fail(other_builder("merged"));
+            return self.clone();
+        }
+        let name = graph.names.or_processor(named.into().name(), "KSTREAM-MERGE-");
+        let pass = |record: Record<K, V>, ctx: &mut ProcessorContext<'_, K, V>| ctx.forward(record);
+        let writer = {
+            let name = name.clone();
+            GraphNode::operator(name.clone(), [left.node, right.node], move |topology, writing| {
+                let supplier = move || FnProcessor(pass);
+                topology.add_processor::<K, V, K, V, _>(&name, supplier, writing.parents).map(|_| ())
+            })
+        };
+        let node = graph.add(writer.merges());
+        let upstream = Upstream {
+            sources: left.sources.union(&right.sources).cloned().collect(),
+            key_changed: left.key_changed || right.key_changed,
+            ..left.then(node, name)
+        };
+        // Neither side's serdes can be said to fit both.
+        KStream::new(upstream, None, None)
+    }
+}
+
+/// Handles of two builders were brought together.
+pub(crate) fn other_builder(what: &str) -> TopologyError {
+    TopologyError::Invalid(format!(
+        "streams or tables of two builders were {what}: make both with the same StreamsBuilder"
+    ))
+}

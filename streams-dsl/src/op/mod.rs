@@ -1,0 +1,26 @@
+//! The operators, one family a file: the rule, the method on the handle, the processor. What several of them share is
+//! in `stateless`, `repartition`, `aggregate` and in `table/`.
+
+pub(crate) mod aggregate;
+mod filter;
+mod group_by;
+mod map;
+mod map_values;
+mod merge;
+mod observe;
+mod process;
+pub(crate) mod repartition;
+mod select_key;
+pub(crate) mod split;
+mod stateless;
+mod stream_aggregate;
+mod stream_table_join;
+mod table_aggregate;
+mod table_group_by;
+mod table_join;
+mod table_map;
+pub(crate) mod table_source;
+mod to;
+mod to_stream;
+mod to_table;
+mod window_aggregate;

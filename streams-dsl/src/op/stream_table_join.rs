@@ -1,0 +1,223 @@
+//! join and left_join of a stream with a table: each record of the stream with the table's current value of its key.
+//!
+//! Only records of the stream give results; the result has their key, timestamp and headers. A record whose value is
+//! null is dropped and counted, and so is, for an inner join, one whose key is null; a left join joins a null key with
+//! nothing. Without a partner the inner join gives nothing, the left join gives the joiner `None`. The stream is
+//! repartitioned first if its key changed; stream and table must have equally many partitions. The table is stored.
+//! There is no lateness: a record meets the table as it is when the record is processed.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
+
+use kstreams_core::TopologyError;
+use kstreams_core::processor::{InitContext, ProcessResult, Processor, ProcessorContext};
+use kstreams_state_stores::Record;
+
+use super::merge::other_builder;
+use super::repartition;
+use crate::graph::GraphNode;
+use crate::null::Nulls;
+use crate::options::{ByType, Joined, SerdeOverride};
+use crate::stream::{KStream, Upstream};
+use crate::table::{KTable, ValueGetter};
+
+/// Makes a result of a record's key and value and the table's value; `None`: there is no result.
+type Join<K, V, VT, VO> = Arc<dyn Fn(&K, V, Option<VT>) -> Option<VO> + Send + Sync>;
+
+impl<K, V> KStream<K, V>
+where
+    K: Clone + Send + 'static,
+    V: Clone + Send + 'static,
+{
+    /// Each record with the table's value of its key; records without one give nothing.
+    ///
+    /// ```
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// let customers = builder.table::<String, String>("customers");
+    /// orders.join(&customers, |amount, customer| format!("{customer} ordered {amount}")).to("texts");
+    /// # builder.build().unwrap();
+    /// ```
+    pub fn join<VT, VO>(
+        &self,
+        table: &KTable<K, VT>,
+        joiner: impl Fn(V, VT) -> VO + Send + Sync + 'static,
+    ) -> KStream<K, VO>
+    where
+        VT: Clone + Send + 'static,
+        VO: Clone + Send + 'static,
+    {
+        self.join_with(table, move |_, value, other| joiner(value, other), Joined::with(ByType, ByType))
+    }
+
+    /// As [`join`](Self::join), with options and the key to look at.
+    pub fn join_with<VT, VO, KS, VS>(
+        &self,
+        table: &KTable<K, VT>,
+        joiner: impl Fn(&K, V, VT) -> VO + Send + Sync + 'static,
+        joined: Joined<KS, VS>,
+    ) -> KStream<K, VO>
+    where
+        VT: Clone + Send + 'static,
+        VO: Clone + Send + 'static,
+        KS: SerdeOverride<K>,
+        VS: SerdeOverride<V>,
+    {
+        let join: Join<K, V, VT, VO> = Arc::new(move |key, value, other| Some(joiner(key, value, other?)));
+        self.join_table(table, join, false, joined)
+    }
+
+    /// Each record with the table's value of its key, or with `None` where there is none.
+    pub fn left_join<VT, VO>(
+        &self,
+        table: &KTable<K, VT>,
+        joiner: impl Fn(V, Option<VT>) -> VO + Send + Sync + 'static,
+    ) -> KStream<K, VO>
+    where
+        VT: Clone + Send + 'static,
+        VO: Clone + Send + 'static,
+    {
+        self.left_join_with(table, move |_, value, other| joiner(value, other), Joined::with(ByType, ByType))
+    }
+
+    /// As [`left_join`](Self::left_join), with options and the key to look at.
+    pub fn left_join_with<VT, VO, KS, VS>(
+        &self,
+        table: &KTable<K, VT>,
+        joiner: impl Fn(&K, V, Option<VT>) -> VO + Send + Sync + 'static,
+        joined: Joined<KS, VS>,
+    ) -> KStream<K, VO>
+    where
+        VT: Clone + Send + 'static,
+        VO: Clone + Send + 'static,
+        KS: SerdeOverride<K>,
+        VS: SerdeOverride<V>,
+    {
+        let join: Join<K, V, VT, VO> = Arc::new(move |key, value, other| Some(joiner(key, value, other)));
+        self.join_table(table, join, true, joined)
+    }
+
+    fn join_table<VT, VO, KS, VS>(
+        &self,
+        table: &KTable<K, VT>,
+        join: Join<K, V, VT, VO>,
+        is_left: bool,
+        joined: Joined<KS, VS>,
+    ) -> KStream<K, VO>
+    where
+        VT: Clone + Send + 'static,
+        VO: Clone + Send + 'static,
+        KS: SerdeOverride<K>,
+        VS: SerdeOverride<V>,
+    {
+        let Joined { key, value, name: given } = joined;
+        let key_serde = key.given().or_else(|| self.key_serde.clone()).or_else(|| table.key_serde.clone());
+        let with_serdes = KStream {
+            key_serde,
+            value_serde: value.given().or_else(|| self.value_serde.clone()),
+            ..self.clone()
+        };
+        let stream = with_serdes.partitioned_for_join(given.as_deref());
+        let getter = table.origin.getter();
+        let mut graph = stream.upstream.graph.lock();
+        if !stream.upstream.graph.is(&table.upstream.graph) {
+            graph.fail(other_builder("joined"));
+        }
+        let sources: BTreeSet<String> =
+            stream.upstream.sources.union(&table.upstream.sources).cloned().collect();
+        graph.copartition(sources.clone());
+        let prefix = if is_left { "KSTREAM-LEFTJOIN-" } else { "KSTREAM-JOIN-" };
+        let name = graph.names.or_processor(given.as_deref(), prefix);
+        let node = {
+            let name = name.clone();
+            GraphNode::operator(name.clone(), [stream.upstream.node], move |topology, writing| {
+                let (join, make) = (Arc::clone(&join), Arc::clone(&getter.make));
+                let supplier = move || StreamTableJoin::new(make(), Arc::clone(&join), is_left);
+                topology.add_processor::<K, V, K, VO, _>(&name, supplier, writing.parents)?;
+                let stores: Vec<&str> = getter.stores.iter().map(String::as_str).collect();
+                topology.connect_processor_and_state_stores(&name, &stores).map(|_| ())
+            })
+        };
+        let node = graph.add(node.takes_null_keys(is_left).changes_value());
+        drop(graph);
+        let upstream = Upstream { sources, key_changed: false, ..stream.upstream.then(node, name) };
+        KStream::new(upstream, stream.key_serde.clone(), None)
+    }
+
+    /// This stream, or what comes out of a repartition if its key changed. An unnamed repartition serves all unnamed
+    /// joins of the stream.
+    pub(crate) fn partitioned_for_join(&self, given: Option<&str>) -> KStream<K, V> {
+        if !self.upstream.key_changed {
+            return self.clone();
+        }
+        let mut graph = self.upstream.graph.lock();
+        let (Some(key), Some(value)) = (&self.key_serde, &self.value_serde) else {
+            graph.fail(missing_serdes::<K, V>(&self.upstream.name));
+            return self.clone();
+        };
+        let prefix = given.unwrap_or(&self.upstream.name);
+        let node = repartition::new_node(&mut graph, prefix, key, value);
+        let source = node.source.clone();
+        let mut shared = self.join_repartition.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = match *shared {
+            Some(id) if prefix == self.upstream.name => id,
+            _ => repartition::add_node(&mut graph, self.upstream.node, node),
+        };
+        *shared = Some(id);
+        drop(graph);
+        let upstream = Upstream::at_source(&self.upstream.graph, id, &source);
+        KStream::new(upstream, Some(key.clone()), Some(value.clone()))
+    }
+}
+
+fn missing_serdes<K, V>(stream: &str) -> TopologyError {
+    TopologyError::Invalid(format!(
+        "a join has to repartition the stream {stream}, whose key changed, and knows no serdes for it: name them \
+         (join_with(.., Joined::<KeySerde, ValueSerde>::new()) for {} and {}), or repartition the stream before",
+        std::any::type_name::<K>(),
+        std::any::type_name::<V>(),
+    ))
+}
+
+struct StreamTableJoin<K, V, VT, VO> {
+    getter: Box<dyn ValueGetter<K, VT>>,
+    join: Join<K, V, VT, VO>,
+    is_left: bool,
+    null_keys: Nulls<K>,
+    null_values: Nulls<V>,
+}
+
+impl<K: 'static, V: 'static, VT, VO> StreamTableJoin<K, V, VT, VO> {
+    fn new(getter: Box<dyn ValueGetter<K, VT>>, join: Join<K, V, VT, VO>, is_left: bool) -> Self {
+        StreamTableJoin { getter, join, is_left, null_keys: Nulls::of(), null_values: Nulls::of() }
+    }
+}
+
+impl<K, V, VT, VO> Processor<K, V, K, VO> for StreamTableJoin<K, V, VT, VO>
+where
+    K: Clone + Send + 'static,
+    V: Clone + Send + 'static,
+    VT: Clone + Send + 'static,
+    VO: Clone + Send + 'static,
+{
+    fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
+        self.getter.init(ctx)
+    }
+
+    fn process(&mut self, record: Record<K, V>, ctx: &mut ProcessorContext<'_, K, VO>) -> ProcessResult {
+        let null_key = self.null_keys.is_null(&record.key);
+        if self.null_values.is_null(&record.value) || (null_key && !self.is_left) {
+            ctx.drop_record("null key or value in a stream-table join");
+            return Ok(());
+        }
+        let other = match null_key {
+            true => None,
+            false => self.getter.get(&record.key, &mut ctx.stores())?.map(|other| other.value),
+        };
+        let Record { key, value, timestamp, headers } = record;
+        match (self.join)(&key, value, other) {
+            Some(value) => ctx.forward(Record { key, value, timestamp, headers }),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! group_by of a table: its rows under another key, to be aggregated.
+//!
+//! Each update is sent, through a repartition topic, as what leaves the old group and what enters the new one: one
+//! record with both if the group stays, else the old value first, then the new one as a second record. Rows whose new
+//! key or value is null belong to no group. Timestamp and headers stay. The table tells old values from here on, so it
+//! is stored if it was not.
+
+use std::sync::Arc;
+
+use kstreams_core::processor::{ProcessResult, ProcessorContext};
+use kstreams_state_stores::{DefaultSerde, Record};
+
+use super::stateless::FnProcessor;
+use crate::graph::GraphNode;
+use crate::grouped::KGroupedTable;
+use crate::null::Nulls;
+use crate::options::{ByType, Grouped, SerdeFor};
+use crate::table::{Change, KTable};
+
+impl<K, V> KTable<K, V>
+where
+    K: Clone + Send + 'static,
+    V: Clone + Send + 'static,
+{
+    /// Groups the rows by another key; the function gives it, and the value to aggregate. It must give the same for the
+    /// same row. Repartitions. A row for which it gives a null key or value is left out.
+    ///
+    /// ```
+    /// use kstreams_dsl::{Materialized, StreamsBuilder};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let city_of = builder.table::<String, String>("city-of-person");
+    /// city_of.group_by(|person, city| (city, person.clone())).count(Materialized::named("inhabitants"));
+    /// # builder.build().unwrap();
+    /// ```
+    pub fn group_by<K2, V2>(
+        &self,
+        f: impl Fn(&K, V) -> (K2, V2) + Send + Sync + 'static,
+    ) -> KGroupedTable<K2, V2>
+    where
+        K2: DefaultSerde + PartialEq + Clone + Send,
+        V2: DefaultSerde + Clone + Send,
+    {
+        self.group_by_with(f, Grouped::with(ByType, ByType))
+    }
+
+    /// As [`group_by`](Self::group_by), with options.
+    pub fn group_by_with<K2, V2, KS, VS>(
+        &self,
+        f: impl Fn(&K, V) -> (K2, V2) + Send + Sync + 'static,
+        grouped: Grouped<KS, VS>,
+    ) -> KGroupedTable<K2, V2>
+    where
+        K2: PartialEq + Clone + Send + 'static,
+        V2: Clone + Send + 'static,
+        KS: SerdeFor<K2>,
+        VS: SerdeFor<V2>,
+    {
+        let mut graph = self.upstream.graph.lock();
+        let name = graph.names.or_processor(grouped.name.as_deref(), "KTABLE-SELECT-");
+        let select = Arc::new(regroup(f));
+        let node = {
+            let name = name.clone();
+            GraphNode::operator(name.clone(), [self.upstream.node], move |topology, writing| {
+                let select = Arc::clone(&select);
+                let supplier = move || {
+                    let select = Arc::clone(&select);
+                    FnProcessor(
+                        move |record: Record<K, Change<V>>,
+                              ctx: &mut ProcessorContext<'_, K2, Change<V2>>| {
+                            select(record, ctx)
+                        },
+                    )
+                };
+                let parents = writing.parents;
+                topology
+                    .add_processor::<K, Change<V>, K2, Change<V2>, _>(&name, supplier, parents)
+                    .map(|_| ())
+            })
+        };
+        let node = graph.add(node);
+        drop(graph);
+        self.origin.enable_old_values(true);
+        KGroupedTable {
+            upstream: Arc::new(self.upstream.then(node, name)),
+            key_serde: grouped.key.serde(None),
+            value_serde: grouped.value.serde(None),
+            name: grouped.name.map(Into::into),
+            repartition: Arc::default(),
+        }
+    }
+}
+
+/// Turns the update of a row into those of its groups.
+fn regroup<K, V, K2, V2>(
+    f: impl Fn(&K, V) -> (K2, V2) + Send + Sync,
+) -> impl Fn(Record<K, Change<V>>, &mut ProcessorContext<'_, K2, Change<V2>>) -> ProcessResult + Send + Sync
+where
+    K2: PartialEq + Clone + 'static,
+    V2: Clone + 'static,
+{
+    let (keys, values) = (Nulls::<K2>::of(), Nulls::<V2>::of());
+    move |record, ctx| {
+        let Record { key, value: change, timestamp, headers } = record;
+        let pair = |value: Option<V>| {
+            let (key, value) = f(&key, value?);
+            Some((keys.present(key)?, values.present(value)?))
+        };
+        let (new, old) = (pair(change.new), pair(change.old));
+        let mut send = |key: K2, new: Option<V2>, old: Option<V2>| {
+            ctx.forward(Record { key, value: Change::new(new, old), timestamp, headers: headers.clone() })
+        };
+        match (new, old) {
+            (Some((key, new)), Some((old_key, old))) if key == old_key => send(key, Some(new), Some(old)),
+            (new, old) => {
+                if let Some((key, old)) = old {
+                    send(key, None, Some(old))?;
+                }
+                match new {
+                    Some((key, new)) => send(key, Some(new), None),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! A stored table and its children: what they are told of an update, and when.
+//!
+//! Without a record cache a change is forwarded as it is put (`TimestampedTupleForwarder`). With one it waits in the
+//! cache, and what leaves the cache, at a commit or because it is full, is forwarded then: the last value of each key,
+//! with the old value as it was told last, under the context of the key's last update
+//! (`TimestampedCacheFlushListener`). Entries leave the cache inside the store; they are forwarded after the store was
+//! let go, so that a node below may read the same store.
+
+use kstreams_core::processor::{InitContext, ProcessResult, ProcessorContext, StoreHandle};
+use kstreams_state_stores::{
+    Flushed, KeyValueStore, Record, StateStore, StoreError, TimestampedKeyValueStore, TimestampedWindowStore,
+    ValueAndTimestamp, WindowStore, Windowed,
+};
+
+use super::Change;
+
+/// A store of a table with keys `K` and values `V`, as far as forwarding goes.
+pub(crate) trait TableBacking<K, V>: StateStore {
+    fn is_cached(&self) -> bool;
+    fn forward_flushed(&mut self, old_values: bool);
+    fn pop_flushed(&mut self) -> Result<Option<Flushed<K, ValueAndTimestamp<V>>>, StoreError>;
+}
+
+impl<K: 'static, V: 'static> TableBacking<K, V> for TimestampedKeyValueStore<K, V> {
+    fn is_cached(&self) -> bool {
+        KeyValueStore::is_cached(self)
+    }
+    fn forward_flushed(&mut self, old_values: bool) {
+        KeyValueStore::forward_flushed(self, old_values);
+    }
+    fn pop_flushed(&mut self) -> Result<Option<Flushed<K, ValueAndTimestamp<V>>>, StoreError> {
+        KeyValueStore::pop_flushed(self)
+    }
+}
+
+impl<K: 'static, V: 'static> TableBacking<Windowed<K>, V> for TimestampedWindowStore<K, V> {
+    fn is_cached(&self) -> bool {
+        WindowStore::is_cached(self)
+    }
+    fn forward_flushed(&mut self, old_values: bool) {
+        WindowStore::forward_flushed(self, old_values);
+    }
+    fn pop_flushed(&mut self) -> Result<Option<Flushed<Windowed<K>, ValueAndTimestamp<V>>>, StoreError> {
+        WindowStore::pop_flushed(self)
+    }
+}
+
+/// Forwards the changes of a stored table.
+pub(crate) struct Forwarder<S> {
+    pub(crate) store: StoreHandle<S>,
+    cached: bool,
+    /// Somebody below asked for old values.
+    old_values: bool,
+}
+
+impl<S: StateStore + 'static> Forwarder<S> {
+    /// For the store `name`, which the calling node owns.
+    pub(crate) fn open<K, V>(name: &str, old_values: bool, ctx: &mut InitContext<'_>) -> ProcessResult<Self>
+    where
+        S: TableBacking<K, V>,
+    {
+        let store = ctx.state_store::<S>(name)?;
+        let access = ctx.store(&store);
+        let cached = access.store.is_cached();
+        if cached {
+            access.store.forward_flushed(old_values);
+        }
+        Ok(Forwarder { store, cached, old_values })
+    }
+
+    /// After a put: forwards the change, or whatever the put drove out of the cache.
+    pub(crate) fn forward<K, V>(
+        &self,
+        mut record: Record<K, Change<V>>,
+        ctx: &mut ProcessorContext<'_, K, Change<V>>,
+    ) -> ProcessResult
+    where
+        S: TableBacking<K, V>,
+        K: Clone,
+        V: Clone,
+    {
+        if self.cached {
+            return self.forward_flushed(ctx);
+        }
+        if !self.old_values {
+            record.value.old = None;
+        }
+        ctx.forward(record)
+    }
+
+    /// Forwards what left the cache.
+    pub(crate) fn forward_flushed<K, V>(&self, ctx: &mut ProcessorContext<'_, K, Change<V>>) -> ProcessResult
+    where
+        S: TableBacking<K, V>,
+        K: Clone,
+        V: Clone,
+    {
+        if !self.cached {
+            return Ok(());
+        }
+        loop {
+            let flushed = ctx.store(&self.store).store.pop_flushed()?;
+            let Some(Flushed { key, new, old, context }) = flushed else { return Ok(()) };
+            let timestamp = new.as_ref().map_or(context.timestamp, |new| new.timestamp);
+            let old = old.filter(|_| self.old_values).map(|old| old.value);
+            let value = Change::new(new.map(|new| new.value), old);
+            let record = Record { key, value, timestamp, headers: context.headers.clone() };
+            ctx.with_record_context(context, |ctx| ctx.forward(record))?;
+        }
+    }
+}
+
+/// The key-value store of a table, within the node that owns it.
+pub(crate) struct TableStore<K, V> {
+    forwarder: Forwarder<TimestampedKeyValueStore<K, V>>,
+}
+
+impl<K: Clone + 'static, V: Clone + 'static> TableStore<K, V> {
+    pub(crate) fn open(name: &str, old_values: bool, ctx: &mut InitContext<'_>) -> ProcessResult<Self> {
+        Ok(TableStore { forwarder: Forwarder::open(name, old_values, ctx)? })
+    }
+
+    /// Whether an operator below asked for old values.
+    pub(crate) fn old_values(&self) -> bool {
+        self.forwarder.old_values
+    }
+
+    pub(crate) fn get(
+        &self,
+        key: &K,
+        ctx: &mut ProcessorContext<'_, K, Change<V>>,
+    ) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
+        Ok(ctx.store(&self.forwarder.store).get(key)?)
+    }
+
+    /// Stores the new value of `record` with its timestamp, and forwards the change. A deletion is logged with the time
+    /// of the record in process, which may be another one than `record`'s.
+    pub(crate) fn update(
+        &self,
+        mut record: Record<K, Change<V>>,
+        ctx: &mut ProcessorContext<'_, K, Change<V>>,
+    ) -> ProcessResult {
+        let timestamp = record.timestamp;
+        let new = record.value.new.take().map(|value| ValueAndTimestamp { value, timestamp });
+        ctx.store(&self.forwarder.store).put_nullable(&record.key, new.as_ref())?;
+        record.value.new = new.map(|new| new.value);
+        self.forwarder.forward(record, ctx)
+    }
+
+    pub(crate) fn forward_flushed(&self, ctx: &mut ProcessorContext<'_, K, Change<V>>) -> ProcessResult {
+        self.forwarder.forward_flushed(ctx)
+    }
+}

@@ -1,0 +1,153 @@
+//! The current value of a key of a table (`KTableValueGetter`): read from its store, or, where the table has none,
+//! computed from the tables that it is made of.
+
+use std::sync::Arc;
+
+use kstreams_core::processor::{InitContext, ProcessResult, StoreHandle, StoreScope};
+use kstreams_state_stores::{TimestampedKeyValueStore, TimestampedWindowStore, ValueAndTimestamp, Windowed};
+
+/// Looks up values of a table, within one node of one task.
+pub(crate) trait ValueGetter<K, V>: Send {
+    /// Finds the stores, which are connected to the node.
+    fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult;
+
+    /// The value of a key and the time of its last update.
+    fn get(&mut self, key: &K, stores: &mut StoreScope<'_>) -> ProcessResult<Option<ValueAndTimestamp<V>>>;
+}
+
+/// Makes getters, and names the stores that their nodes must be connected to.
+pub(crate) struct GetterSupplier<K, V> {
+    pub(crate) stores: Vec<String>,
+    pub(crate) make: Arc<dyn Fn() -> Box<dyn ValueGetter<K, V>> + Send + Sync>,
+}
+
+impl<K, V> Clone for GetterSupplier<K, V> {
+    fn clone(&self) -> Self {
+        GetterSupplier { stores: self.stores.clone(), make: Arc::clone(&self.make) }
+    }
+}
+
+impl<K: Send + 'static, V: Send + 'static> GetterSupplier<K, V> {
+    /// Reads the key-value store `name`.
+    pub(crate) fn of_store(name: &str) -> Self {
+        let store = name.to_owned();
+        GetterSupplier {
+            stores: vec![store.clone()],
+            make: Arc::new(move || Box::new(StoreGetter::<K, V> { name: store.clone(), store: None })),
+        }
+    }
+
+    /// Computes values from those of a parent.
+    pub(crate) fn mapped<P: Send + 'static>(
+        parent: GetterSupplier<K, P>,
+        f: Arc<dyn Fn(&K, P) -> Option<V> + Send + Sync>,
+    ) -> Self {
+        let make = move || -> Box<dyn ValueGetter<K, V>> {
+            Box::new(MappedGetter { parent: (parent.make)(), f: Arc::clone(&f) })
+        };
+        GetterSupplier { stores: parent.stores.clone(), make: Arc::new(make) }
+    }
+
+    /// Computes values from those of two parents; the time is the later of the two.
+    pub(crate) fn joined<A: Send + 'static, B: Send + 'static>(
+        left: GetterSupplier<K, A>,
+        right: GetterSupplier<K, B>,
+        f: Arc<dyn Fn(&K, Option<A>, Option<B>) -> Option<V> + Send + Sync>,
+    ) -> Self {
+        let mut stores = left.stores.clone();
+        stores.extend(right.stores.iter().filter(|store| !left.stores.contains(store)).cloned());
+        let make = move || -> Box<dyn ValueGetter<K, V>> {
+            Box::new(JoinedGetter { left: (left.make)(), right: (right.make)(), f: Arc::clone(&f) })
+        };
+        GetterSupplier { stores, make: Arc::new(make) }
+    }
+}
+
+impl<K: Send + 'static, V: Send + 'static> GetterSupplier<Windowed<K>, V> {
+    /// Reads the window store `name`.
+    pub(crate) fn of_window_store(name: &str) -> Self {
+        let store = name.to_owned();
+        GetterSupplier {
+            stores: vec![store.clone()],
+            make: Arc::new(move || Box::new(WindowGetter::<K, V> { name: store.clone(), store: None })),
+        }
+    }
+}
+
+struct StoreGetter<K, V> {
+    name: String,
+    store: Option<StoreHandle<TimestampedKeyValueStore<K, V>>>,
+}
+
+impl<K: 'static, V: 'static> ValueGetter<K, V> for StoreGetter<K, V> {
+    fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
+        self.store = Some(ctx.state_store(&self.name)?);
+        Ok(())
+    }
+
+    fn get(&mut self, key: &K, stores: &mut StoreScope<'_>) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
+        let Some(store) = &self.store else { return Ok(None) };
+        Ok(stores.open(store).get(key)?)
+    }
+}
+
+struct WindowGetter<K, V> {
+    name: String,
+    store: Option<StoreHandle<TimestampedWindowStore<K, V>>>,
+}
+
+impl<K: 'static, V: 'static> ValueGetter<Windowed<K>, V> for WindowGetter<K, V> {
+    fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
+        self.store = Some(ctx.state_store(&self.name)?);
+        Ok(())
+    }
+
+    fn get(
+        &mut self,
+        key: &Windowed<K>,
+        stores: &mut StoreScope<'_>,
+    ) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
+        let Some(store) = &self.store else { return Ok(None) };
+        Ok(stores.open(store).fetch_one(&key.key, key.window.start)?)
+    }
+}
+
+struct MappedGetter<K, P, V> {
+    parent: Box<dyn ValueGetter<K, P>>,
+    f: Arc<dyn Fn(&K, P) -> Option<V> + Send + Sync>,
+}
+
+impl<K, P, V> ValueGetter<K, V> for MappedGetter<K, P, V> {
+    fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
+        self.parent.init(ctx)
+    }
+
+    fn get(&mut self, key: &K, stores: &mut StoreScope<'_>) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
+        let Some(ValueAndTimestamp { value, timestamp }) = self.parent.get(key, stores)? else {
+            return Ok(None);
+        };
+        Ok((self.f)(key, value).map(|value| ValueAndTimestamp { value, timestamp }))
+    }
+}
+
+struct JoinedGetter<K, A, B, V> {
+    left: Box<dyn ValueGetter<K, A>>,
+    right: Box<dyn ValueGetter<K, B>>,
+    f: Arc<dyn Fn(&K, Option<A>, Option<B>) -> Option<V> + Send + Sync>,
+}
+
+impl<K, A, B, V> ValueGetter<K, V> for JoinedGetter<K, A, B, V> {
+    fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
+        self.left.init(ctx)?;
+        self.right.init(ctx)
+    }
+
+    fn get(&mut self, key: &K, stores: &mut StoreScope<'_>) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
+        let left = self.left.get(key, stores)?;
+        let right = self.right.get(key, stores)?;
+        let times = [left.as_ref().map(|left| left.timestamp), right.as_ref().map(|right| right.timestamp)];
+        let Some(timestamp) = times.into_iter().flatten().max() else { return Ok(None) };
+        let value = (self.f)(key, left.map(|left| left.value), right.map(|right| right.value));
+        Ok(value.map(|value| ValueAndTimestamp { value, timestamp }))
+    }
+}
