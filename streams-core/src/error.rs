@@ -25,6 +25,10 @@ pub enum StreamsError {
     #[error(transparent)]
     Topology(#[from] TopologyError),
 
+    /// The application can't go on, or the cluster doesn't let it.
+    #[error(transparent)]
+    Runtime(#[from] crate::runtime::RuntimeError),
+
     /// A processor asked for a store that is not connected to it.
     #[error(
         "processor {node} has no access to store {store}: connect it with add_state_store(.., [\"{node}\"]) or connect_processor_and_state_stores"

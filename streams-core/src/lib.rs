@@ -8,6 +8,7 @@
 #![deny(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+mod client;
 pub mod clock;
 pub mod config;
 mod error;
@@ -17,11 +18,17 @@ pub mod metrics;
 pub mod murmur2;
 pub mod offset_metadata;
 pub mod processor;
+mod runtime;
 pub mod state_dir;
 pub mod task;
 pub mod topology;
 
+pub use client::ClientError;
 pub use config::StreamsConfig;
 pub use error::{StreamsError, TopologyError};
+pub use runtime::{
+    InputMetadata, KafkaStreams, LagInfo, QueryIterator, QueryableStore, ReadOnlyStore, RuntimeError, State,
+    StateListener, StateRestoreListener, TaskMetadata, ThreadMetadata,
+};
 pub use task::TaskId;
 pub use topology::Topology;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use kstreams_state_stores::Headers;
 
+use crate::client::Message;
+
 /// A partition of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicPartition {
@@ -47,6 +49,8 @@ pub struct OwnedRecord {
 pub enum RawRecord {
     /// In memory of its own.
     Owned(OwnedRecord),
+    /// In a buffer of the Kafka client.
+    Client(Message),
 }
 
 impl RawRecord {
@@ -54,6 +58,7 @@ impl RawRecord {
     pub fn key(&self) -> Option<&[u8]> {
         match self {
             RawRecord::Owned(record) => record.key.as_deref(),
+            RawRecord::Client(message) => message.key(),
         }
     }
 
@@ -61,6 +66,7 @@ impl RawRecord {
     pub fn value(&self) -> Option<&[u8]> {
         match self {
             RawRecord::Owned(record) => record.value.as_deref(),
+            RawRecord::Client(message) => message.value(),
         }
     }
 
@@ -68,6 +74,7 @@ impl RawRecord {
     pub fn timestamp(&self) -> i64 {
         match self {
             RawRecord::Owned(record) => record.timestamp,
+            RawRecord::Client(message) => message.timestamp(),
         }
     }
 
@@ -75,6 +82,7 @@ impl RawRecord {
     pub fn offset(&self) -> i64 {
         match self {
             RawRecord::Owned(record) => record.offset,
+            RawRecord::Client(message) => message.offset(),
         }
     }
 
@@ -82,6 +90,7 @@ impl RawRecord {
     pub fn headers(&self) -> Headers {
         match self {
             RawRecord::Owned(record) => record.headers.clone(),
+            RawRecord::Client(message) => message.headers(),
         }
     }
 }

@@ -1,0 +1,390 @@
+//! A consumer: the instance's one group member, or the restore consumer with its manual assignment.
+//!
+//! The rebalance callback only stores the event; `incremental_assign` and `incremental_unassign` are called when the
+//! processing threads are done with it. Until then librdkafka keeps the member in the group and waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::types::RDKafkaRespErr;
+
+use super::error::ClientError;
+use super::queue::PartitionQueue;
+use super::waker::Waker;
+use crate::task::TopicPartition;
+
+/// What `poll` tells.
+#[derive(Debug)]
+pub(crate) enum GroupEvent {
+    /// Partitions of subscribed topics that are now this member's; answer with `assign`.
+    Assigned(Vec<TopicPartition>),
+    /// Partitions to give up; answer with `unassign`. When they are lost, somebody else may have them already.
+    Revoked {
+        /// The partitions.
+        partitions: Vec<TopicPartition>,
+        /// Whether it is too late to commit.
+        lost: bool,
+    },
+}
+
+/// Where to begin reading a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartOffset {
+    /// At this offset.
+    At(i64),
+    /// At the first record that is there.
+    Earliest,
+    /// Behind the last record.
+    Latest,
+}
+
+impl StartOffset {
+    fn native(self) -> Offset {
+        match self {
+            StartOffset::At(offset) => Offset::Offset(offset),
+            StartOffset::Earliest => Offset::Beginning,
+            StartOffset::Latest => Offset::End,
+        }
+    }
+}
+
+/// A committed offset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Committed {
+    /// The partition.
+    pub(crate) partition: TopicPartition,
+    /// The next offset to read; `None` when nothing was committed.
+    pub(crate) offset: Option<i64>,
+    /// The metadata committed with it; empty when there is none.
+    pub(crate) metadata: String,
+}
+
+/// Receives librdkafka's callbacks of one consumer.
+pub(super) struct GroupContext {
+    name: String,
+    events: Mutex<Vec<GroupEvent>>,
+    /// Set by `close`: nobody answers events any more, partitions are given up at once.
+    closing: AtomicBool,
+}
+
+impl ClientContext for GroupContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        log(&self.name, level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(client = %self.name, %error, reason, "client error");
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let partitions = names(list);
+        let assigned = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Acquire) {
+            let answer = if assigned {
+                consumer.incremental_assign(list)
+            } else {
+                consumer.incremental_unassign(list)
+            };
+            if let Err(error) = answer {
+                tracing::warn!(client = %self.name, %error, "cannot answer a rebalance while closing");
+            }
+            return;
+        }
+        let event = if assigned {
+            GroupEvent::Assigned(partitions)
+        } else {
+            GroupEvent::Revoked { partitions, lost: consumer.assignment_lost() }
+        };
+        self.events.lock().push(event);
+    }
+}
+
+/// Writes a line of librdkafka's log as an event of target `librdkafka`.
+pub(super) fn log(client: &str, level: RDKafkaLogLevel, facility: &str, message: &str) {
+    use RDKafkaLogLevel as L;
+    match level {
+        L::Emerg | L::Alert | L::Critical | L::Error => {
+            tracing::error!(target: "librdkafka", client, facility, "{message}");
+        }
+        L::Warning => tracing::warn!(target: "librdkafka", client, facility, "{message}"),
+        L::Notice | L::Info => tracing::info!(target: "librdkafka", client, facility, "{message}"),
+        L::Debug => tracing::debug!(target: "librdkafka", client, facility, "{message}"),
+    }
+}
+
+/// A consumer; all calls may come from any thread.
+pub(crate) struct GroupConsumer {
+    consumer: Arc<BaseConsumer<GroupContext>>,
+}
+
+impl GroupConsumer {
+    /// Creates the client; connects in the background. `config` needs a `group.id`.
+    pub(crate) fn new(name: &str, config: &ClientConfig) -> Result<Self, ClientError> {
+        let context =
+            GroupContext { name: name.to_owned(), events: Mutex::default(), closing: AtomicBool::new(false) };
+        let consumer = config.create_with_context(context).map_err(ClientError::config)?;
+        Ok(GroupConsumer { consumer: Arc::new(consumer) })
+    }
+
+    /// Wakes `waker` when there is something to `poll`. Before the consumer is shared.
+    pub(crate) fn wake_on_events(&mut self, waker: &Arc<Waker>) {
+        let waker = waker.clone();
+        if let Some(consumer) = Arc::get_mut(&mut self.consumer) {
+            consumer.set_nonempty_callback(move || waker.wake());
+        }
+    }
+
+    /// Joins the group for these topics.
+    pub(crate) fn subscribe(&self, topics: &[&str]) -> Result<(), ClientError> {
+        self.consumer
+            .subscribe(topics)
+            .map_err(|source| ClientError::request(format!("subscribing to {}", topics.join(", ")), source))
+    }
+
+    /// Leaves the group; the revocation comes through `poll`.
+    pub(crate) fn unsubscribe(&self) {
+        self.consumer.unsubscribe();
+    }
+
+    /// Serves the group protocol for at most `timeout`, and answers what happened. Records never come here: every
+    /// partition's queue is split off before it is assigned.
+    pub(crate) fn poll(&self, timeout: Duration) -> Result<Vec<GroupEvent>, ClientError> {
+        let polled = self.consumer.poll(timeout);
+        let events = std::mem::take(&mut *self.consumer.context().events.lock());
+        match polled {
+            Some(Err(source)) if is_fatal(&source) => Err(ClientError::request("polling the group", source)),
+            Some(Err(error)) => {
+                tracing::debug!(%error, "consumer event");
+                Ok(events)
+            }
+            Some(Ok(message)) => {
+                use rdkafka::Message as _;
+                tracing::warn!(
+                    topic = message.topic(),
+                    "a record came through the main queue and was dropped"
+                );
+                Ok(events)
+            }
+            None => Ok(events),
+        }
+    }
+
+    /// Splits a partition's queue off; do so before `assign`.
+    pub(crate) fn split(
+        &self,
+        partition: &TopicPartition,
+        waker: &Arc<Waker>,
+    ) -> Result<PartitionQueue, ClientError> {
+        PartitionQueue::split(&self.consumer, &partition.topic, partition.partition, waker.clone())
+            .ok_or_else(|| {
+                let source = KafkaError::Subscription(format!("no queue for {partition}"));
+                ClientError::request(format!("splitting the queue of {partition}"), source)
+            })
+    }
+
+    /// Adds partitions and begins to fetch them.
+    pub(crate) fn assign(&self, partitions: &[(TopicPartition, StartOffset)]) -> Result<(), ClientError> {
+        let list = list(partitions.iter().map(|(partition, start)| (partition, start.native())))?;
+        self.consumer.incremental_assign(&list).map_err(|source| {
+            ClientError::request(format!("assigning {} partitions", partitions.len()), source)
+        })
+    }
+
+    /// Gives partitions up.
+    pub(crate) fn unassign(&self, partitions: &[TopicPartition]) -> Result<(), ClientError> {
+        let list = list(partitions.iter().map(|partition| (partition, Offset::Invalid)))?;
+        self.consumer.incremental_unassign(&list).map_err(|source| {
+            ClientError::request(format!("giving up {} partitions", partitions.len()), source)
+        })
+    }
+
+    /// Goes on reading assigned partitions elsewhere. Waits for the client's own threads only, at most `timeout`.
+    pub(crate) fn seek(
+        &self,
+        partitions: &[(TopicPartition, StartOffset)],
+        timeout: Duration,
+    ) -> Result<(), ClientError> {
+        let list = list(partitions.iter().map(|(partition, start)| (partition, start.native())))?;
+        let doing = || format!("seeking in {} partitions", partitions.len());
+        let answer = self
+            .consumer
+            .seek_partitions(list, timeout)
+            .map_err(|source| ClientError::request(doing(), source))?;
+        for element in answer.elements() {
+            element.error().map_err(|source| ClientError::request(doing(), source))?;
+        }
+        Ok(())
+    }
+
+    /// Asks for committed offsets, in the order of `partitions`; waits at most `timeout`.
+    pub(crate) fn committed(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Vec<Committed>, ClientError> {
+        let request = list(partitions.iter().map(|partition| (partition, Offset::Invalid)))?;
+        let doing = || format!("reading the committed offsets of {} partitions", partitions.len());
+        let answer = self
+            .consumer
+            .committed_offsets(request, timeout)
+            .map_err(|source| ClientError::request(doing(), source))?;
+        partitions
+            .iter()
+            .zip(answer.elements())
+            .map(|(partition, element)| {
+                element.error().map_err(|source| ClientError::request(doing(), source))?;
+                let offset = match element.offset() {
+                    Offset::Offset(offset) => Some(offset),
+                    _ => None,
+                };
+                Ok(Committed {
+                    partition: partition.clone(),
+                    offset,
+                    metadata: element.metadata().to_owned(),
+                })
+            })
+            .collect()
+    }
+
+    /// Commits (offset = the next to read). Synchronous: waits for the coordinator, within the client's own time-outs.
+    pub(crate) fn commit(&self, offsets: &[Committed], wait: bool) -> Result<(), ClientError> {
+        let doing = || format!("committing {} offsets", offsets.len());
+        let failed = |source| ClientError::request(doing(), source);
+        let mut request = TopicPartitionList::with_capacity(offsets.len());
+        for committed in offsets {
+            let Some(offset) = committed.offset else { continue };
+            let mut element =
+                request.add_partition(&committed.partition.topic, committed.partition.partition);
+            element.set_offset(Offset::Offset(offset)).map_err(failed)?;
+            element.set_metadata(&committed.metadata);
+        }
+        if request.count() == 0 {
+            return Ok(());
+        }
+        self.consumer
+            .commit(&request, if wait { CommitMode::Sync } else { CommitMode::Async })
+            .map_err(failed)
+    }
+
+    /// The end offsets (high watermarks; under read_committed the last stable offsets) of partitions, in their order,
+    /// with one request per broker.
+    pub(crate) fn end_offsets(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Vec<i64>, ClientError> {
+        self.list_offsets(partitions, Offset::End, timeout)
+    }
+
+    /// The offsets of the first records of partitions, in their order.
+    pub(crate) fn first_offsets(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Vec<i64>, ClientError> {
+        self.list_offsets(partitions, Offset::Beginning, timeout)
+    }
+
+    /// Where the first record of at least this time (ms since the epoch) is; behind the last if there is none.
+    pub(crate) fn offset_at(
+        &self,
+        partition: &TopicPartition,
+        time_ms: i64,
+        timeout: Duration,
+    ) -> Result<StartOffset, ClientError> {
+        let failed = |source| ClientError::request(format!("looking a time up in {partition}"), source);
+        let request = list([(partition, Offset::Offset(time_ms.max(0)))].into_iter())?;
+        let answer = self.consumer.offsets_for_times(request, timeout).map_err(failed)?;
+        let found =
+            answer.find_partition(&partition.topic, partition.partition).map(|element| element.offset());
+        Ok(match found {
+            Some(Offset::Offset(offset)) => StartOffset::At(offset),
+            _ => StartOffset::Latest,
+        })
+    }
+
+    /// ListOffsets takes -1 (latest) and -2 (earliest) where a timestamp stands; librdkafka passes them on.
+    fn list_offsets(
+        &self,
+        partitions: &[TopicPartition],
+        which: Offset,
+        timeout: Duration,
+    ) -> Result<Vec<i64>, ClientError> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let doing = || format!("reading the offsets of {}", display(partitions));
+        let failed = |source| ClientError::request(doing(), source);
+        let request = list(partitions.iter().map(|partition| (partition, which)))?;
+        let answer = self.consumer.offsets_for_times(request, timeout).map_err(failed)?;
+        partitions
+            .iter()
+            .map(|partition| {
+                let element =
+                    answer.find_partition(&partition.topic, partition.partition).ok_or_else(|| {
+                        failed(KafkaError::OffsetFetch(rdkafka::error::RDKafkaErrorCode::UnknownPartition))
+                    })?;
+                element.error().map_err(failed)?;
+                Ok(match element.offset() {
+                    Offset::Offset(offset) => offset,
+                    _ => 0,
+                })
+            })
+            .collect()
+    }
+
+    /// Leaves the group and destroys the client, within `timeout`; else the rest goes on in the background, and the
+    /// answer is false. Partition queues and messages still alive keep the client alive.
+    pub(crate) fn close(self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        self.consumer.context().closing.store(true, Ordering::Release);
+        let (done, finished) = std::sync::mpsc::channel();
+        let closer = std::thread::Builder::new().name("kstreams-client-close".into()).spawn(move || {
+            // Dropping closes: librdkafka polls until the group was left.
+            drop(self.consumer);
+            let _ = done.send(());
+        });
+        let closed = closer.is_ok()
+            && finished.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok();
+        if !closed {
+            tracing::warn!("the consumer did not close in time; it is left to its background thread");
+        }
+        closed
+    }
+}
+
+fn is_fatal(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::MessageConsumptionFatal(_))
+}
+
+fn names(list: &TopicPartitionList) -> Vec<TopicPartition> {
+    list.elements().iter().map(|element| TopicPartition::new(element.topic(), element.partition())).collect()
+}
+
+fn list<'a>(
+    partitions: impl Iterator<Item = (&'a TopicPartition, Offset)>,
+) -> Result<TopicPartitionList, ClientError> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in partitions {
+        list.add_partition_offset(&partition.topic, partition.partition, offset)
+            .map_err(|source| ClientError::request(format!("naming {partition}"), source))?;
+    }
+    Ok(list)
+}
+
+fn display(partitions: &[TopicPartition]) -> String {
+    match partitions {
+        [] => "no partition".to_owned(),
+        [one] => one.to_string(),
+        [first, .., last] => format!("{first} to {last} ({} partitions)", partitions.len()),
+    }
+}

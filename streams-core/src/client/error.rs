@@ -1,0 +1,90 @@
+//! What the client can answer.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+/// An error of the Kafka client. `doing` says what was asked for, in words.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// librdkafka refused the configuration.
+    #[error("the Kafka client refuses its configuration: {message}")]
+    Config {
+        /// What it said.
+        message: String,
+        /// As the client reports it.
+        source: Box<KafkaError>,
+    },
+
+    /// No broker answered in time.
+    #[error(
+        "no Kafka broker answered at {bootstrap} within {waited_ms} ms: is it running, are host and port right (bootstrap.servers), does it expect TLS or SASL?"
+    )]
+    Unreachable {
+        /// The configured `bootstrap.servers`.
+        bootstrap: String,
+        /// How long was waited, in milliseconds.
+        waited_ms: u128,
+        /// As the client reports it.
+        source: Box<KafkaError>,
+    },
+
+    /// A request failed.
+    #[error("{doing} failed")]
+    Request {
+        /// What was asked for.
+        doing: String,
+        /// As the client reports it.
+        source: Box<KafkaError>,
+    },
+}
+
+impl ClientError {
+    pub(crate) fn request(doing: impl Into<String>, source: KafkaError) -> Self {
+        ClientError::Request { doing: doing.into(), source: Box::new(source) }
+    }
+
+    pub(crate) fn config(source: KafkaError) -> Self {
+        ClientError::Config { message: source.to_string(), source: Box::new(source) }
+    }
+
+    /// The broker's or the client's code, where there is one.
+    pub fn code(&self) -> Option<RDKafkaErrorCode> {
+        match self {
+            ClientError::Config { source, .. }
+            | ClientError::Unreachable { source, .. }
+            | ClientError::Request { source, .. } => source.rdkafka_error_code(),
+        }
+    }
+
+    /// Whether this member was expelled from its group or its generation is over: what it processed since its last
+    /// commit belongs to somebody else now.
+    pub fn is_fenced(&self) -> bool {
+        use RDKafkaErrorCode as C;
+        matches!(self.code(), Some(C::UnknownMemberId | C::IllegalGeneration | C::FencedInstanceId))
+    }
+
+    /// Whether asking again, a little later, may succeed.
+    pub fn is_retriable(&self) -> bool {
+        use RDKafkaErrorCode as C;
+        matches!(
+            self.code(),
+            Some(
+                C::RebalanceInProgress
+                    | C::IllegalGeneration
+                    | C::CoordinatorNotAvailable
+                    | C::CoordinatorLoadInProgress
+                    | C::NotCoordinator
+                    | C::RequestTimedOut
+                    | C::OperationTimedOut
+                    | C::BrokerTransportFailure
+                    | C::AllBrokersDown
+                    | C::LeaderNotAvailable
+                    | C::NotLeaderForPartition
+                    | C::WaitingForCoordinator
+                    | C::NetworkException
+                    | C::InProgress
+                    | C::PreviousInProgress
+            )
+        )
+    }
+}

@@ -1,0 +1,208 @@
+//! Which partitions make which task, and which topics the group shares out.
+//!
+//! The group assigns partitions of one *representative* topic per sub-topology: the one with most partitions, of equal
+//! ones the first by name. Its partition p stands for task p; the other input partitions of the task are added by the
+//! member that gets it. So co-partitioned topics stay together under any assignor. Every instance must choose the same
+//! representative: it is fixed when the instance starts, and a change of partition counts that could make two
+//! instances disagree stops the instance ([`Plan::compare`]).
+//!
+//! This module is the seam where an own assignor (standbys, warm-up, the JVM's protocol) takes its place later.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::error::RuntimeError;
+use crate::task::{TaskId, TopicPartition};
+
+/// Topics with their partition counts.
+pub(crate) type PartitionCounts = BTreeMap<Arc<str>, i32>;
+
+/// The inputs of one sub-topology.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Inputs {
+    sub_topology: u32,
+    topics: PartitionCounts,
+    representative: Arc<str>,
+}
+
+impl Inputs {
+    /// The partition count of the representative: the number of tasks.
+    fn tasks(&self) -> i32 {
+        self.topics.get(&self.representative).copied().unwrap_or(0)
+    }
+}
+
+/// The inputs of every sub-topology that has some.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    inputs: BTreeMap<u32, Inputs>,
+}
+
+/// What a look at the metadata found new: topics of a pattern that were created since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Added {
+    /// The sub-topology.
+    pub(crate) sub_topology: u32,
+    /// Its new topics.
+    pub(crate) topics: PartitionCounts,
+}
+
+impl Plan {
+    /// A plan for these sub-topologies; one without topics (a pattern that matches nothing yet) has no tasks.
+    pub(crate) fn new(sub_topologies: impl IntoIterator<Item = (u32, PartitionCounts)>) -> Self {
+        let mut plan = Plan::default();
+        for (sub_topology, topics) in sub_topologies {
+            plan.insert(sub_topology, topics);
+        }
+        plan
+    }
+
+    fn insert(&mut self, sub_topology: u32, topics: PartitionCounts) {
+        // `max_by_key` keeps the last of equal ones, so the names are gone through backwards.
+        let representative =
+            topics.iter().rev().max_by_key(|(_, count)| **count).map(|(topic, _)| topic.clone());
+        if let Some(representative) = representative {
+            self.inputs.insert(sub_topology, Inputs { sub_topology, topics, representative });
+        }
+    }
+
+    /// The topics to subscribe to, in the order of the sub-topologies.
+    pub(crate) fn subscription(&self) -> Vec<Arc<str>> {
+        self.inputs.values().map(|inputs| inputs.representative.clone()).collect()
+    }
+
+    /// The task that a partition of a subscribed topic stands for.
+    pub(crate) fn task_of(&self, partition: &TopicPartition) -> Option<TaskId> {
+        self.inputs
+            .values()
+            .find(|inputs| inputs.representative == partition.topic)
+            .map(|inputs| TaskId { sub_topology: inputs.sub_topology, partition: partition.partition })
+    }
+
+    /// Every input partition of a task, by topic name: partition p of each topic that has one.
+    pub(crate) fn inputs_of(&self, task: TaskId) -> Vec<TopicPartition> {
+        let topics = self.inputs.get(&task.sub_topology).map(|inputs| &inputs.topics).into_iter().flatten();
+        topics
+            .filter(|(_, count)| task.partition < **count)
+            .map(|(topic, _)| TopicPartition::new(topic.clone(), task.partition))
+            .collect()
+    }
+
+    /// Partitions of all inputs of all sub-topologies.
+    pub(crate) fn input_partitions(&self) -> usize {
+        let counts = self.inputs.values().flat_map(|inputs| inputs.topics.values());
+        counts.map(|count| usize::try_from(*count).unwrap_or(0)).sum()
+    }
+
+    /// Compares the plan with what the cluster's metadata says now (of each sub-topology all topics that it reads by
+    /// name or pattern).
+    ///
+    /// # Errors
+    /// When a topic has vanished or its partition count has changed, or a new topic has more partitions than the
+    /// representative: other instances may share out the work differently from now on.
+    pub(crate) fn compare(
+        &self,
+        sub_topology: u32,
+        now: &PartitionCounts,
+    ) -> Result<Option<Added>, RuntimeError> {
+        let Some(inputs) = self.inputs.get(&sub_topology) else {
+            return Ok((!now.is_empty()).then(|| Added { sub_topology, topics: now.clone() }));
+        };
+        for (topic, &was) in &inputs.topics {
+            match now.get(topic) {
+                None => return Err(RuntimeError::TopicVanished { topic: topic.to_string() }),
+                Some(&now) if now != was => {
+                    return Err(RuntimeError::PartitionsChanged { topic: topic.to_string(), was, now });
+                }
+                Some(_) => {}
+            }
+        }
+        let topics: PartitionCounts = now
+            .iter()
+            .filter(|(topic, _)| !inputs.topics.contains_key(*topic))
+            .map(|(topic, count)| (topic.clone(), *count))
+            .collect();
+        if let Some((topic, &partitions)) = topics.iter().find(|(_, count)| **count > inputs.tasks()) {
+            return Err(RuntimeError::PatternTopicTooLarge {
+                topic: topic.to_string(),
+                partitions,
+                representative: inputs.representative.to_string(),
+                tasks: inputs.tasks(),
+            });
+        }
+        Ok((!topics.is_empty()).then_some(Added { sub_topology, topics }))
+    }
+
+    /// Takes new topics up. Answers the tasks that have a new input; when the sub-topology had no topic before, the
+    /// subscription changes instead.
+    pub(crate) fn add(&mut self, added: Added) -> Vec<TaskId> {
+        let Some(inputs) = self.inputs.get_mut(&added.sub_topology) else {
+            self.insert(added.sub_topology, added.topics);
+            return Vec::new();
+        };
+        let most = added.topics.values().copied().max().unwrap_or(0).min(inputs.tasks());
+        inputs.topics.extend(added.topics);
+        (0..most).map(|partition| TaskId { sub_topology: added.sub_topology, partition }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(topics: &[(&str, i32)]) -> PartitionCounts {
+        topics.iter().map(|(topic, count)| (Arc::from(*topic), *count)).collect()
+    }
+
+    fn task(sub_topology: u32, partition: i32) -> TaskId {
+        TaskId { sub_topology, partition }
+    }
+
+    #[test]
+    fn the_representative_has_most_partitions_then_the_first_name() {
+        let plan = Plan::new([
+            (0, counts(&[("a", 2), ("b", 4), ("c", 4)])),
+            (1, counts(&[("app-x-repartition", 3)])),
+            (2, counts(&[])),
+        ]);
+        assert_eq!(
+            plan.subscription().iter().map(|topic| &**topic).collect::<Vec<_>>(),
+            ["b", "app-x-repartition"]
+        );
+        assert_eq!(plan.task_of(&TopicPartition::new("b", 3)), Some(task(0, 3)));
+        assert_eq!(plan.task_of(&TopicPartition::new("a", 1)), None, "not subscribed");
+        assert_eq!(plan.inputs_of(task(0, 1)).len(), 3);
+        let names: Vec<_> = plan.inputs_of(task(0, 2)).iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["b-2", "c-2"], "partition p of every topic that has one");
+        assert_eq!(plan.input_partitions(), 13);
+    }
+
+    #[test]
+    fn changed_counts_stop_the_instance_before_members_can_disagree() {
+        let plan = Plan::new([(0, counts(&[("a", 2), ("b", 4)]))]);
+        assert_eq!(plan.compare(0, &counts(&[("a", 2), ("b", 4)])).unwrap(), None);
+        let more = plan.compare(0, &counts(&[("a", 3), ("b", 4)])).unwrap_err();
+        assert!(matches!(more, RuntimeError::PartitionsChanged { was: 2, now: 3, .. }), "{more}");
+        let gone = plan.compare(0, &counts(&[("b", 4)])).unwrap_err();
+        assert!(matches!(gone, RuntimeError::TopicVanished { .. }), "{gone}");
+        let large = plan.compare(0, &counts(&[("a", 2), ("b", 4), ("c", 5)])).unwrap_err();
+        assert!(
+            matches!(large, RuntimeError::PatternTopicTooLarge { partitions: 5, tasks: 4, .. }),
+            "{large}"
+        );
+    }
+
+    #[test]
+    fn a_smaller_topic_of_a_pattern_is_added_to_the_tasks_that_have_its_partitions() {
+        let mut plan = Plan::new([(0, counts(&[("a", 4)])), (1, counts(&[]))]);
+        let added = plan.compare(0, &counts(&[("a", 4), ("0-first-by-name", 2)])).unwrap().unwrap();
+        assert_eq!(plan.add(added), [task(0, 0), task(0, 1)]);
+        assert_eq!(plan.subscription(), [Arc::from("a")], "the representative stays");
+        assert_eq!(plan.inputs_of(task(0, 1)).len(), 2);
+        assert_eq!(plan.inputs_of(task(0, 2)).len(), 1);
+
+        let first = plan.compare(1, &counts(&[("p", 3)])).unwrap().unwrap();
+        assert_eq!(plan.add(first), []);
+        assert_eq!(plan.subscription(), [Arc::from("a"), Arc::from("p")]);
+    }
+}

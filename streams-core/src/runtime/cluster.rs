@@ -1,0 +1,73 @@
+//! Questions to the cluster that don't concern the group.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::AdminClient;
+use rdkafka::client::DefaultClientContext;
+use rdkafka::metadata::Metadata;
+
+use super::instance::Instance;
+use super::sources::{self, ClusterTopics};
+use crate::client::ClientError;
+
+/// Admin client of an instance.
+pub(crate) type Admin = AdminClient<DefaultClientContext>;
+
+/// Waits for the first answer of a broker.
+///
+/// # Errors
+/// When none comes in time: the error names the address.
+pub(crate) fn wait_for_broker(admin: &Admin, bootstrap: &str, timeout: Duration) -> Result<(), ClientError> {
+    let start = Instant::now();
+    loop {
+        let left = timeout.saturating_sub(start.elapsed());
+        // In short steps: a broker that starts meanwhile is found soon.
+        match admin.inner().fetch_metadata(Some("__consumer_offsets"), left.min(Duration::from_secs(2))) {
+            Ok(_) => return Ok(()),
+            Err(source) if start.elapsed() >= timeout => {
+                let (bootstrap, waited_ms) = (bootstrap.to_owned(), start.elapsed().as_millis());
+                return Err(ClientError::Unreachable { bootstrap, waited_ms, source: Box::new(source) });
+            }
+            Err(error) => {
+                tracing::debug!(%error, bootstrap, "no broker answers yet");
+                std::thread::sleep(Duration::from_millis(100).min(left));
+            }
+        }
+    }
+}
+
+/// The topics that matter to an instance with their partition counts: all of the cluster when a source reads by pattern.
+pub(crate) fn topics(
+    admin: &Admin,
+    instance: &Instance,
+    timeout: Duration,
+) -> Result<ClusterTopics, ClientError> {
+    if sources::has_patterns(&instance.topology) {
+        return all_topics(admin, timeout);
+    }
+    let mut topics = ClusterTopics::new();
+    for topic in sources::named_topics(&instance.topology, &instance.settings.application_id) {
+        let metadata = fetch(admin, Some(&topic), timeout)?;
+        topics.extend(existing(&metadata));
+    }
+    Ok(topics)
+}
+
+/// Every topic of the cluster.
+pub(crate) fn all_topics(admin: &Admin, timeout: Duration) -> Result<ClusterTopics, ClientError> {
+    Ok(existing(&fetch(admin, None, timeout)?).collect())
+}
+
+fn fetch(admin: &Admin, topic: Option<&str>, timeout: Duration) -> Result<Metadata, ClientError> {
+    admin.inner().fetch_metadata(topic, timeout).map_err(|source| {
+        ClientError::request(format!("reading the metadata of {}", topic.unwrap_or("all topics")), source)
+    })
+}
+
+fn existing(metadata: &Metadata) -> impl Iterator<Item = (String, i32)> {
+    metadata
+        .topics()
+        .iter()
+        .filter(|topic| topic.error().is_none() && !topic.partitions().is_empty())
+        .map(|topic| (topic.name().to_owned(), i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)))
+}

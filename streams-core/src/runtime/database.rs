@@ -1,0 +1,99 @@
+//! The tasks' databases: opened here, with what they share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kstreams_state_stores::{
+    RocksDbConfigSetter, RocksDbResources, RocksDbSettings, StoreError, StoreSpec, TaskBackend, TaskDb,
+};
+
+use super::instance::Instance;
+use crate::config::MemoryPlan;
+use crate::error::StreamsError;
+use crate::state_dir::TaskDirectory;
+use crate::task::{TaskId, TopicPartition};
+use crate::topology::Topology;
+
+/// What all databases of an instance share.
+pub(crate) struct Databases {
+    pub(crate) resources: Arc<RocksDbResources>,
+    pub(crate) setter: Option<Arc<dyn RocksDbConfigSetter>>,
+}
+
+impl Databases {
+    pub(crate) fn new(memory: MemoryPlan) -> Self {
+        let bytes = memory.block_cache_bytes + memory.write_buffer_bytes;
+        let memory_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let resources = RocksDbResources::new(RocksDbSettings { memory_bytes, ..RocksDbSettings::default() });
+        Databases { resources, setter: None }
+    }
+}
+
+/// Opens the database of a task in its folder; a task whose stores are all in memory has none. A damaged database is
+/// deleted and made anew: the changelogs have everything.
+///
+/// # Errors
+/// When it can't be opened, for instance because another process has it.
+pub(crate) fn open(
+    instance: &Instance,
+    task: TaskId,
+) -> Result<(TaskBackend, Option<TaskDirectory>), StreamsError> {
+    let specs = specs(instance, task);
+    let Some(state) = instance.state_dir.lock().clone().filter(|_| specs.iter().any(|spec| spec.persistent)) else {
+        return Ok((TaskBackend::Memory, None));
+    };
+    let directory = state.task_dir(task)?;
+    let path = directory.path().join("rocksdb");
+    let databases = &instance.databases;
+    let open = || TaskDb::open(&path, &specs, &databases.resources, databases.setter.clone());
+    let db = match open() {
+        Err(error) if error.needs_wipe() => {
+            tracing::warn!(
+                %task, path = %path.display(), %error,
+                "the local state is damaged; it is deleted and restored from the changelogs"
+            );
+            directory.wipe()?;
+            open()
+        }
+        answer => answer,
+    };
+    let db = db.map_err(|source| StreamsError::Store { task: task.to_string(), source })?;
+    Ok((TaskBackend::Rocks(Arc::new(db)), Some(directory)))
+}
+
+/// Whether the topology keeps anything on disk.
+pub(crate) fn has_local_state(topology: &Topology) -> bool {
+    topology.stores.values().any(|store| store.spec.persistent)
+}
+
+/// The stores that a task of this sub-topology has.
+fn specs(instance: &Instance, task: TaskId) -> Vec<StoreSpec> {
+    let parts = instance.topology.sub_topologies();
+    let nodes = parts
+        .into_iter()
+        .find(|part| part.id == task.sub_topology)
+        .map(|part| part.nodes)
+        .unwrap_or_default();
+    let stores = instance.topology.stores.values();
+    stores
+        .filter(|store| !store.global && store.users.iter().any(|user| nodes.contains(user)))
+        .map(|store| store.spec.clone())
+        .collect()
+}
+
+/// The next offset to restore of each changelog, as far as the database knows.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) fn changelog_offsets(backend: &TaskBackend) -> Result<BTreeMap<TopicPartition, i64>, StoreError> {
+    match backend {
+        TaskBackend::Rocks(db) => {
+            let offsets = db.changelog_offsets()?;
+            Ok(offsets
+                .into_iter()
+                .map(|((topic, partition), offset)| (TopicPartition::new(topic, partition), offset))
+                .collect())
+        }
+        _ => Ok(BTreeMap::new()),
+    }
+}

@@ -1,0 +1,203 @@
+//! What can go wrong while an application runs.
+
+use std::time::Duration;
+
+use rdkafka::error::RDKafkaErrorCode;
+
+use crate::client::ClientError;
+
+/// An error of the runtime. Messages name the topic, partition, task or store and the remedy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// The Kafka client failed.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+
+    /// A source topic doesn't exist.
+    #[error(
+        "source topic {topic} does not exist: create it before the application starts (Kafka Streams does not create the user's topics)"
+    )]
+    UnknownSourceTopic {
+        /// The topic.
+        topic: String,
+    },
+
+    /// A source topic was deleted under the running application.
+    #[error(
+        "source topic {topic} has vanished: create it again and restart the application, or take it out of the topology"
+    )]
+    TopicVanished {
+        /// The topic.
+        topic: String,
+    },
+
+    /// A source topic was given other partitions under the running application.
+    #[error(
+        "source topic {topic} had {was} partitions and now has {now}: tasks and stores are made by partition, so stop every instance, reset the application (its internal topics have the old count) and start it again"
+    )]
+    PartitionsChanged {
+        /// The topic.
+        topic: String,
+        /// Partitions at start.
+        was: i32,
+        /// Partitions now.
+        now: i32,
+    },
+
+    /// A new topic of a pattern has more partitions than there are tasks.
+    #[error(
+        "new topic {topic} of a source pattern has {partitions} partitions, more than the {tasks} of {representative}, by which the instances share out the tasks: restart every instance to take it up"
+    )]
+    PatternTopicTooLarge {
+        /// The new topic.
+        topic: String,
+        /// Its partitions.
+        partitions: i32,
+        /// The topic that the group shares out.
+        representative: String,
+        /// Its partitions.
+        tasks: i32,
+    },
+
+    /// Nothing was committed for a partition, or the committed record is gone, and the policy is `none`.
+    #[error(
+        "no valid committed offset for {topic}-{partition} and auto.offset.reset of its source is none: choose earliest or latest, or commit an offset with the group tools"
+    )]
+    NoOffset {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
+
+    /// A partition can't be read.
+    #[error(
+        "{topic}-{partition} cannot be read ({code}): check that the topic exists and that this user may read it"
+    )]
+    Fetch {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The client's code.
+        code: RDKafkaErrorCode,
+    },
+
+    /// A record could not be written, after all retries, and the production exception handler said fail.
+    #[error(
+        "a record of task {task} for {topic}-{partition} could not be written ({code}): check that the topic exists, its max.message.bytes and this user's rights"
+    )]
+    Produce {
+        /// The task; empty when several share the producer.
+        task: String,
+        /// The topic.
+        topic: String,
+        /// The partition, -1 when none was chosen.
+        partition: i32,
+        /// The client's code.
+        code: RDKafkaErrorCode,
+    },
+
+    /// Records are not acknowledged in time.
+    #[error(
+        "{in_flight} records were not acknowledged within {waited:?}: are the brokers reachable and in sync (acks=all)?"
+    )]
+    NotAcknowledged {
+        /// How many.
+        in_flight: usize,
+        /// How long was waited.
+        waited: Duration,
+    },
+
+    /// A topic that a sink writes to doesn't exist.
+    #[error("topic {topic} does not exist or has no leader: create it, or check this user's rights")]
+    UnknownTopic {
+        /// The topic.
+        topic: String,
+    },
+
+    /// The tasks belong to another instance by now.
+    #[error(
+        "tasks {tasks} were given to another member of the group before their work was committed; it will be done again there"
+    )]
+    TasksLost {
+        /// The tasks.
+        tasks: String,
+    },
+
+    /// A processing thread panicked outside of user code that is caught per node.
+    #[error("thread {thread} panicked: {message}")]
+    Panic {
+        /// The thread.
+        thread: String,
+        /// The panic's message.
+        message: String,
+    },
+
+    /// A thread made no progress for longer than `max.poll.interval.ms`.
+    #[error(
+        "thread {thread} has been busy with one round of records for {busy:?}, longer than max.poll.interval.ms: make processing faster, or raise it"
+    )]
+    Stuck {
+        /// The thread.
+        thread: String,
+        /// For how long.
+        busy: Duration,
+    },
+
+    /// A call that the state doesn't allow.
+    #[error("{call} is not possible in state {state}: {remedy}")]
+    State {
+        /// What was called.
+        call: &'static str,
+        /// The state.
+        state: super::State,
+        /// What to do.
+        remedy: &'static str,
+    },
+
+    /// A store that no task of this instance has, now.
+    #[error(
+        "store {store} is not on this instance now ({why}): ask again later, or ask the instance that has it"
+    )]
+    StoreNotAvailable {
+        /// The store.
+        store: String,
+        /// Why.
+        why: String,
+    },
+
+    /// A store that the topology doesn't have.
+    #[error("there is no store {store} in the topology; it has: {known}")]
+    UnknownStore {
+        /// The store asked for.
+        store: String,
+        /// Those there are.
+        known: String,
+    },
+
+    /// A thread of the operating system could not be started.
+    #[error("cannot start thread {thread}")]
+    Spawn {
+        /// The thread.
+        thread: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// An error with its causes, in one line: for the log.
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn std::error::Error + 'static));
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

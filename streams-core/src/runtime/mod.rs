@@ -1,0 +1,47 @@
+//! The runtime: what takes records through tasks, on threads, with a cluster.
+//!
+//! One instance ([`KafkaStreams`]) is one member of the group. Its threads:
+//!
+//! | thread | file | does |
+//! |---|---|---|
+//! | group | `rebalance`, `launch`, `assignment` | serves the group, decides who has which task |
+//! | restore | `restore`, `restore_task`, `create` | makes tasks and restores their stores |
+//! | processing, `num.stream.threads` | `thread`: `poll`, `choose`, `produce`, `commit` | own tasks, take records from queue to commit |
+//! | watch | `watch` | metadata of the sources, purge of repartition topics |
+
+mod app;
+mod assignment;
+mod choose;
+mod cluster;
+mod commit;
+mod create;
+mod database;
+mod delivery;
+mod error;
+mod instance;
+mod internal;
+mod launch;
+mod local_metadata;
+mod poll;
+mod produce;
+mod query;
+mod rebalance;
+mod restore;
+mod restore_listener;
+mod restore_task;
+mod settings;
+mod shutdown;
+mod sources;
+mod startup;
+mod state;
+mod task_bundle;
+mod thread;
+mod threads;
+mod watch;
+
+pub use app::KafkaStreams;
+pub use error::RuntimeError;
+pub use local_metadata::{InputMetadata, LagInfo, TaskMetadata, ThreadMetadata};
+pub use query::{QueryIterator, QueryableStore, ReadOnlyStore};
+pub use restore_listener::StateRestoreListener;
+pub use state::{State, StateListener};

@@ -1,0 +1,226 @@
+//! Produce: a task's output and changelog records on their way to the producer of its thread.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use kstreams_state_stores::{ChangelogId, ChangelogSink, Headers, StoreError};
+use rdkafka::error::RDKafkaErrorCode;
+use rustc_hash::FxHashMap;
+
+use super::error::RuntimeError;
+use super::instance::Heartbeat;
+use crate::client::{AckSlot, Outgoing, ProduceError, Producer, TopicHandle};
+use crate::error::StreamsError;
+use crate::murmur2::partition_for_key;
+use crate::task::{RecordCollector, TaskId};
+
+/// Delivery reports (of failures) are served at least once per this many records.
+const POLL_EVERY: u32 = 1_000;
+
+/// Where one changelog's records go.
+pub(crate) struct ChangelogTarget {
+    pub(crate) store: Arc<str>,
+    pub(crate) topic_name: Arc<str>,
+    pub(crate) topic: TopicHandle,
+    pub(crate) partition: i32,
+    /// The last acknowledged offset.
+    pub(crate) acknowledged: Arc<AckSlot>,
+    /// Its offsets are kept with the task's data: the store is in RocksDB.
+    pub(crate) persistent: bool,
+    /// The changelog is the store's source topic: never written to, its offset is that of this input.
+    pub(crate) source_input: Option<usize>,
+}
+
+struct SinkTopic {
+    handle: TopicHandle,
+    partitions: Option<i32>,
+}
+
+/// The collector of one task.
+pub(crate) struct Collector {
+    task: TaskId,
+    producer: Producer,
+    heartbeat: Arc<Heartbeat>,
+    /// How long to wait for room in the client's queue, or for a topic's metadata (`max.block.ms`).
+    max_block: Duration,
+    topics: FxHashMap<Arc<str>, SinkTopic>,
+    /// Set once the task is made and its changelogs are known.
+    changelogs: Arc<OnceLock<Arc<Vec<ChangelogTarget>>>>,
+    since_poll: u32,
+    no_headers: Headers,
+}
+
+impl Collector {
+    pub(crate) fn new(
+        task: TaskId,
+        producer: Producer,
+        heartbeat: Arc<Heartbeat>,
+        max_block: Duration,
+        changelogs: Arc<OnceLock<Arc<Vec<ChangelogTarget>>>>,
+    ) -> Self {
+        Collector {
+            task,
+            producer,
+            heartbeat,
+            max_block,
+            topics: FxHashMap::default(),
+            changelogs,
+            since_poll: 0,
+            no_headers: Headers::new(),
+        }
+    }
+
+    /// Makes the topic's handle known.
+    fn add_topic(&mut self, topic: &Arc<str>) -> Result<(), StreamsError> {
+        if !self.topics.contains_key(topic) {
+            let handle = self.producer.topic(topic).map_err(RuntimeError::from)?;
+            self.topics.insert(topic.clone(), SinkTopic { handle, partitions: None });
+        }
+        Ok(())
+    }
+
+    /// The topic's partition count, from the cluster the first time. A topic that the brokers create on demand has no
+    /// leader for a moment: asked again until `max_block`.
+    fn partitions(&mut self, topic: &Arc<str>) -> Result<i32, StreamsError> {
+        if let Some(count) = self.topics.get(topic).and_then(|topic| topic.partitions) {
+            return Ok(count);
+        }
+        self.add_topic(topic)?;
+        let deadline = Instant::now() + self.max_block;
+        let count = loop {
+            self.heartbeat.beat();
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.producer.partition_count(topic, left.min(Duration::from_secs(10))) {
+                Ok(Some(count)) => break count,
+                Ok(None) if left.is_zero() => {
+                    return Err(RuntimeError::UnknownTopic { topic: topic.to_string() }.into());
+                }
+                Err(error) if left.is_zero() => return Err(RuntimeError::from(error).into()),
+                Ok(None) | Err(_) => {
+                    self.producer.poll(Duration::from_millis(50));
+                }
+            }
+        };
+        if let Some(topic) = self.topics.get_mut(topic) {
+            topic.partitions = Some(count);
+        }
+        Ok(count)
+    }
+}
+
+/// Hands one record over, waiting for room when the client's queue is full.
+fn produce(
+    producer: &Producer,
+    heartbeat: &Heartbeat,
+    max_block: Duration,
+    record: &Outgoing<'_>,
+) -> Result<(), RDKafkaErrorCode> {
+    let mut deadline = None;
+    loop {
+        match producer.produce(record) {
+            Ok(()) => return Ok(()),
+            Err(ProduceError::Refused(code)) => return Err(code),
+            Err(ProduceError::QueueFull) => {
+                heartbeat.beat();
+                let deadline = *deadline.get_or_insert_with(|| Instant::now() + max_block);
+                if Instant::now() >= deadline {
+                    return Err(RDKafkaErrorCode::QueueFull);
+                }
+                // Acknowledgements make room without a report, so wait a little and try again.
+                producer.poll(Duration::from_millis(2));
+            }
+        }
+    }
+}
+
+impl RecordCollector for Collector {
+    fn send(
+        &mut self,
+        topic: &Arc<str>,
+        partition: Option<i32>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        timestamp: Option<i64>,
+        headers: &Headers,
+    ) -> Result<(), StreamsError> {
+        let partition = match (partition, key) {
+            (Some(partition), _) => Some(partition),
+            (None, Some(key)) => Some(partition_for_key(key, self.partitions(topic)?)),
+            (None, None) => None,
+        };
+        self.since_poll += 1;
+        if self.since_poll >= POLL_EVERY {
+            self.since_poll = 0;
+            self.producer.poll(Duration::ZERO);
+        }
+        if !self.topics.contains_key(topic) {
+            self.add_topic(topic)?;
+        }
+        let failed = |code| {
+            let (task, topic) = (self.task.to_string(), topic.to_string());
+            StreamsError::from(RuntimeError::Produce {
+                task,
+                topic,
+                partition: partition.unwrap_or(-1),
+                code,
+            })
+        };
+        let Some(SinkTopic { handle, .. }) = self.topics.get(topic) else {
+            return Err(failed(RDKafkaErrorCode::UnknownTopic));
+        };
+        let record =
+            Outgoing { topic: handle, partition, key, value, timestamp, headers, acknowledged: None };
+        produce(&self.producer, &self.heartbeat, self.max_block, &record).map_err(failed)
+    }
+
+    fn partition_count(&mut self, topic: &str) -> Result<i32, StreamsError> {
+        self.partitions(&Arc::from(topic))
+    }
+
+    fn as_changelog(&mut self) -> &mut dyn ChangelogSink {
+        self
+    }
+}
+
+impl ChangelogSink for Collector {
+    fn log(
+        &mut self,
+        changelog: ChangelogId,
+        key: &[u8],
+        value: Option<&[u8]>,
+        timestamp: Option<i64>,
+    ) -> Result<(), StoreError> {
+        let index = usize::try_from(changelog.0).unwrap_or(usize::MAX);
+        let Some(target) = self.changelogs.get().and_then(|changelogs| changelogs.get(index)) else {
+            let source = format!("task {} has no changelog number {index}", self.task).into();
+            return Err(StoreError::Changelog { store: String::new(), source });
+        };
+        self.since_poll += 1;
+        if self.since_poll >= POLL_EVERY {
+            self.since_poll = 0;
+            self.producer.poll(Duration::ZERO);
+        }
+        let record = Outgoing {
+            topic: &target.topic,
+            partition: Some(target.partition),
+            key: Some(key),
+            value,
+            timestamp,
+            headers: &self.no_headers,
+            acknowledged: Some(&target.acknowledged),
+        };
+        produce(&self.producer, &self.heartbeat, self.max_block, &record).map_err(|code| {
+            let source = RuntimeError::Produce {
+                task: self.task.to_string(),
+                topic: target.topic_name.to_string(),
+                partition: target.partition,
+                code,
+            };
+            StoreError::Changelog { store: target.store.to_string(), source: Box::new(source) }
+        })
+    }
+
+    fn record_dropped(&mut self, store: &str) {
+        tracing::debug!(task = %self.task, store, "dropped a late record");
+    }
+}

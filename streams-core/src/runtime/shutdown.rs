@@ -1,0 +1,68 @@
+//! The end of an instance: threads commit and stop, the member leaves the group, clients close. Each wait is bounded.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::instance::ThreadCommand;
+use super::rebalance::GroupThread;
+use super::restore::RestoreCommand;
+use crate::client::GroupConsumer;
+
+/// How long to wait for the last requests after the threads have stopped.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Takes an instance down within about `timeout`. What doesn't stop in time is left behind; its results are dropped,
+/// because the group gives its tasks to other members.
+pub(crate) fn shut_down(mut group: GroupThread, timeout: Duration) {
+    let deadline = Instant::now() + timeout;
+    for thread in group.instance.threads.read().iter() {
+        thread.mailbox.send(ThreadCommand::Stop { deadline });
+    }
+    group.restorer.send(RestoreCommand::Stop);
+    while !group.threads.all_ended() && Instant::now() < deadline {
+        // Goes on serving the group, so that the last commits are those of a member.
+        match group.poll() {
+            Ok(events) => drop(events),
+            Err(error) => {
+                tracing::warn!(%error, "the group cannot be served any more");
+                break;
+            }
+        }
+        group.drain_events();
+        group.wait(Duration::from_millis(20));
+    }
+    if !group.threads.all_ended() {
+        tracing::warn!("a processing thread did not stop in time; its uncommitted results are dropped");
+    }
+    group.drain_events();
+    group.instance.tasks.write().clear();
+    group.instance.threads.write().clear();
+    let GroupThread { consumer, instance, .. } = group;
+    // Tasks that are still open keep the folder locked themselves.
+    *instance.state_dir.lock() = None;
+    leave(consumer, Instant::now() + LEAVE_TIMEOUT);
+}
+
+/// Leaves the group and closes the consumer, once nobody else holds it.
+fn leave(mut consumer: Arc<GroupConsumer>, deadline: Instant) {
+    loop {
+        match Arc::try_unwrap(consumer) {
+            Ok(consumer) => {
+                consumer.close(deadline.saturating_duration_since(Instant::now()));
+                return;
+            }
+            Err(shared) if Instant::now() < deadline => {
+                // The restore thread or the watch may be about to let it go.
+                consumer = shared;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(shared) => {
+                tracing::warn!(
+                    "the consumer is still in use; the member leaves the group when its session times out or the process ends"
+                );
+                shared.unsubscribe();
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Start: checks against the cluster first, so that what is wrong is said at once and nothing half-started is left; then
+//! the threads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+
+use rdkafka::ClientConfig;
+use rdkafka::client::DefaultClientContext;
+
+use super::assignment::Plan;
+use super::cluster::{self, Admin};
+use super::error::RuntimeError;
+use super::instance::{Event, Instance};
+use super::rebalance::GroupThread;
+use super::restore::RestoreThread;
+use super::sources;
+use super::threads::Threads;
+use super::watch::{Watch, WatchHandle};
+use crate::client::{ClientError, GroupConsumer, Waker};
+use crate::error::StreamsError;
+use crate::internal_topics::TopicManager;
+
+/// Starts an instance: returns when the group is joined, not when tasks run.
+///
+/// # Errors
+/// When no broker answers, a source topic doesn't exist, internal topics can't be made or don't fit, or a client can't
+/// be made. Nothing runs then.
+pub(crate) fn start(instance: &Arc<Instance>, events: Receiver<Event>) -> Result<WatchHandle, StreamsError> {
+    let settings = &instance.settings;
+    let admin: Arc<Admin> = Arc::new(admin_client(&settings.admin()?)?);
+    cluster::wait_for_broker(&admin, &settings.config.bootstrap_servers, settings.startup_timeout)
+        .map_err(RuntimeError::from)?;
+    let plan = plan(instance, &admin)?;
+    if plan.subscription().is_empty() && !sources::has_patterns(&instance.topology) {
+        return Err(crate::TopologyError::Invalid("the topology has no source: add one".to_owned()).into());
+    }
+    let partitions = plan.input_partitions().max(1);
+    let subscription = plan.subscription();
+    *instance.plan.write() = plan;
+
+    let consumer_name = format!("{}-consumer", settings.client_id);
+    let mut consumer = GroupConsumer::new(&consumer_name, &settings.main_consumer(partitions)?)
+        .map_err(RuntimeError::from)?;
+    let waker = instance.events.waker().clone();
+    consumer.wake_on_events(&waker);
+    let consumer = Arc::new(consumer);
+    let threads = Threads::start(instance, &consumer)?;
+    let (sender, commands) = channel();
+    let restore_waker = Arc::new(Waker::default());
+    let restore_consumer = GroupConsumer::new("restore-consumer", &settings.restore_consumer(partitions)?)
+        .map_err(RuntimeError::from)?;
+    let restore = RestoreThread::new(instance.clone(), restore_consumer, commands, restore_waker.clone());
+    let restorer = RestoreThread::mailbox(sender, &restore_waker);
+    instance.spawn(format!("{}-StateUpdater-1", settings.client_id), move || restore.run())?;
+    let watch = Watch::start(instance, admin)?;
+
+    let topics: Vec<&str> = subscription.iter().map(|topic| &**topic).collect();
+    if !topics.is_empty() {
+        consumer.subscribe(&topics).map_err(RuntimeError::from)?;
+    }
+    let group = GroupThread::new(instance.clone(), consumer, restorer, threads, events, waker);
+    instance.spawn(format!("{}-group", settings.client_id), move || group.run())?;
+    Ok(watch)
+}
+
+fn admin_client(config: &ClientConfig) -> Result<Admin, RuntimeError> {
+    config
+        .create::<rdkafka::admin::AdminClient<DefaultClientContext>>()
+        .map_err(|source| ClientError::config(source).into())
+}
+
+/// Source topics are there, internal topics made or checked: what makes which task.
+fn plan(instance: &Instance, admin: &Admin) -> Result<Plan, StreamsError> {
+    let settings = &instance.settings;
+    let timeout = settings.request_timeout;
+    let before = cluster::all_topics(admin, timeout).map_err(RuntimeError::from)?;
+    if let Some(topic) =
+        sources::external_topics(&instance.topology).into_iter().find(|topic| !before.contains_key(topic))
+    {
+        return Err(RuntimeError::UnknownSourceTopic { topic }.into());
+    }
+    let manager = TopicManager::new(&settings.config.admin(&settings.process_id)?, settings.startup_timeout)?;
+    super::internal::ensure(instance, &manager, &before)?;
+    // Topics that were just made show up when every broker has heard of them.
+    let deadline = std::time::Instant::now() + timeout;
+    loop {
+        let topics: BTreeMap<String, i32> =
+            cluster::all_topics(admin, timeout).map_err(RuntimeError::from)?;
+        match sources::counts(&instance.topology, &settings.application_id, &topics) {
+            Err(RuntimeError::UnknownSourceTopic { .. }) if std::time::Instant::now() < deadline => {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            counts => return Ok(Plan::new(counts?)),
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! A processing thread: owns tasks and takes their records from queue to commit.
+//!
+//! One round of the loop ([`ProcessingThread::round`]):
+//! 1. **Commands**: tasks that come or go, queries of local stores, stop.
+//! 2. **Poll**: what librdkafka has fetched for each task moves into its buffers.
+//! 3. **Process**: up to `batch` records of each task, smallest timestamp first.
+//! 4. **Punctuate**: wall-clock schedules that are due.
+//! 5. **Commit**: by interval, when a processor asks for it, or when uncommitted updates outgrow their budget.
+//! 6. **Wait**, if there was nothing to do: until a queue gets a record, a command comes, or something is due.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+
+use super::choose;
+use super::commit::{self, CommitOutcome, Committer};
+use super::delivery;
+use super::error::RuntimeError;
+use super::instance::{Event, Instance, ThreadCommand, ThreadHandle, panic_message};
+use super::poll;
+use super::task_bundle::TaskBundle;
+use crate::client::GroupConsumer;
+use crate::error::StreamsError;
+use crate::task::TaskId;
+
+/// Records of one task in the first round.
+const FIRST_BATCH: usize = 100;
+/// A round should not take longer: commands wait for it. The batch shrinks and grows to meet it.
+const ROUND_TARGET: Duration = Duration::from_millis(100);
+/// All queues are looked at this often even if none reported a record: a bound should a wake-up ever be missed.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// The longest wait while some task waits for another input (`max.task.idle.ms`).
+const IDLE_CHECK: Duration = Duration::from_millis(10);
+/// A commit by interval doesn't insist longer than this on a group that is rebalancing.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The state of one processing thread.
+pub(crate) struct ProcessingThread {
+    instance: Arc<Instance>,
+    handle: Arc<ThreadHandle>,
+    consumer: Arc<GroupConsumer>,
+    commands: Receiver<ThreadCommand>,
+    tasks: Vec<TaskBundle>,
+    batch: usize,
+    next_commit: Instant,
+    next_recommit: Instant,
+    next_sweep: Instant,
+}
+
+/// Whether the loop goes on.
+enum Next {
+    Round,
+    Stop,
+}
+
+impl ProcessingThread {
+    pub(crate) fn new(
+        instance: Arc<Instance>,
+        handle: Arc<ThreadHandle>,
+        consumer: Arc<GroupConsumer>,
+        commands: Receiver<ThreadCommand>,
+    ) -> Self {
+        let now = Instant::now();
+        let settings = &instance.settings;
+        let (next_commit, next_recommit) = (now + settings.commit_interval, now + settings.recommit_interval);
+        ProcessingThread {
+            instance,
+            handle,
+            consumer,
+            commands,
+            tasks: Vec::new(),
+            batch: FIRST_BATCH,
+            next_commit,
+            next_recommit,
+            next_sweep: now,
+        }
+    }
+
+    /// Runs until told to stop or until a task fails; tells the group thread which of the two.
+    pub(crate) fn run(mut self, index: usize) {
+        let _span = tracing::info_span!("thread", name = %self.handle.name).entered();
+        let result = catch_unwind(AssertUnwindSafe(|| self.rounds())).unwrap_or_else(|panic| {
+            let message = panic_message(&*panic);
+            Err(RuntimeError::Panic { thread: self.handle.name.clone(), message }.into())
+        });
+        self.handle.heartbeat.rest();
+        for bundle in self.tasks.drain(..) {
+            bundle.entry.running.store(false, Ordering::Release);
+            bundle.close_dirty();
+        }
+        let event = match result {
+            Ok(()) => Event::ThreadStopped(index),
+            Err(error) => Event::ThreadFailed(index, error),
+        };
+        let events = self.instance.events.clone();
+        // Everything of this thread, its queues above all, is gone before the group thread hears of it.
+        drop(self);
+        events.send(event);
+    }
+
+    fn rounds(&mut self) -> Result<(), StreamsError> {
+        while let Next::Round = self.round()? {}
+        Ok(())
+    }
+
+    fn round(&mut self) -> Result<Next, StreamsError> {
+        self.handle.heartbeat.beat();
+        if let Next::Stop = self.obey()? {
+            return Ok(Next::Stop);
+        }
+        let mut work = self.poll()?;
+        work += self.process()?;
+        work += self.punctuate()?;
+        self.commit_if_due()?;
+        delivery::check(&self.instance, &self.handle.producer)?;
+        if work == 0 {
+            self.wait();
+        }
+        Ok(Next::Round)
+    }
+
+    /// Step 1.
+    fn obey(&mut self) -> Result<Next, StreamsError> {
+        loop {
+            match self.commands.try_recv() {
+                Ok(ThreadCommand::Run(bundle)) => self.run_task(*bundle)?,
+                Ok(ThreadCommand::GiveUp { tasks, commit, deadline }) => {
+                    self.give_up(&tasks, commit, deadline)?
+                }
+                Ok(ThreadCommand::Query(id, query)) => {
+                    if let Some(bundle) = self.tasks.iter_mut().find(|bundle| bundle.entry.id == id) {
+                        query(&mut bundle.task);
+                    }
+                }
+                Ok(ThreadCommand::Stop { deadline }) => {
+                    let all: Vec<TaskId> = self.tasks.iter().map(|bundle| bundle.entry.id).collect();
+                    self.give_up(&all, true, deadline)?;
+                    return Ok(Next::Stop);
+                }
+                Err(TryRecvError::Empty) => return Ok(Next::Round),
+                Err(TryRecvError::Disconnected) => return Ok(Next::Stop),
+            }
+        }
+    }
+
+    fn run_task(&mut self, mut bundle: TaskBundle) -> Result<(), StreamsError> {
+        let initialized = bundle.task.initialize();
+        tracing::info!(task = %bundle.entry.id, "task runs");
+        bundle.entry.running.store(true, Ordering::Release);
+        self.tasks.push(bundle);
+        // RUNNING is the group thread's to say.
+        self.instance.events.waker().wake();
+        // A task is looked at in full first: its queues may have become ready before this thread had them.
+        self.next_sweep = Instant::now();
+        initialized
+    }
+
+    /// Commits (unless lost) and closes tasks, and reports each as released.
+    fn give_up(&mut self, ids: &[TaskId], commit: bool, deadline: Instant) -> Result<(), StreamsError> {
+        let (mut leaving, staying): (Vec<_>, Vec<_>) =
+            self.tasks.drain(..).partition(|bundle| ids.contains(&bundle.entry.id));
+        self.tasks = staying;
+        let outcome = if commit && !leaving.is_empty() {
+            let mut bundles: Vec<&mut TaskBundle> = leaving.iter_mut().collect();
+            let outcome = commit::commit(&self.committer(deadline, false), &mut bundles);
+            if let Ok(CommitOutcome::Postponed(error)) = &outcome {
+                tracing::warn!(%error, "tasks are given up without their last commit; what came after the one before is processed again");
+            }
+            outcome.map(|outcome| matches!(outcome, CommitOutcome::Done))
+        } else {
+            Ok(!commit && leaving.is_empty())
+        };
+        let clean = matches!(outcome, Ok(true));
+        for bundle in leaving {
+            let id = bundle.entry.id;
+            bundle.entry.running.store(false, Ordering::Release);
+            if clean {
+                bundle.close()
+            } else {
+                bundle.close_dirty()
+            }
+            tracing::info!(task = %id, clean, "task closed");
+        }
+        // Also those that this thread never had: the group thread waits for each.
+        for id in ids {
+            self.instance.events.send(Event::Released(*id));
+        }
+        outcome.map(|_| ())
+    }
+
+    /// Step 2.
+    fn poll(&mut self) -> Result<usize, StreamsError> {
+        let sweep = Instant::now() >= self.next_sweep;
+        if sweep {
+            self.next_sweep = Instant::now() + SWEEP_EVERY;
+        }
+        let limit = self.instance.settings.buffered_records_per_partition;
+        let mut count = 0;
+        for bundle in &mut self.tasks {
+            count += poll::fill(bundle, &self.consumer, limit, sweep)?;
+            if sweep {
+                poll::note_ends(bundle);
+            }
+        }
+        Ok(count)
+    }
+
+    /// Step 3.
+    fn process(&mut self) -> Result<usize, StreamsError> {
+        let start = Instant::now();
+        let idle_ms = self.instance.settings.max_task_idle_ms;
+        let now_ms = self.instance.clock.now_ms();
+        let mut count = 0;
+        for bundle in &mut self.tasks {
+            count += process_task(bundle, self.batch, idle_ms, now_ms)?;
+        }
+        let spent = start.elapsed();
+        if spent > ROUND_TARGET {
+            self.batch = (self.batch / 2).max(1);
+        } else if spent < ROUND_TARGET / 4 && count >= self.batch {
+            self.batch = (self.batch * 2).min(self.instance.settings.max_batch);
+        }
+        Ok(count)
+    }
+
+    /// Step 4.
+    fn punctuate(&mut self) -> Result<usize, StreamsError> {
+        let now_ms = self.instance.clock.now_ms();
+        let mut count = 0;
+        for bundle in &mut self.tasks {
+            if bundle.task.next_wall_clock_punctuation().is_some_and(|due| due <= now_ms) {
+                count += usize::from(bundle.task.punctuate_wall_clock()?);
+            }
+        }
+        Ok(count)
+    }
+
+    /// Step 5.
+    fn commit_if_due(&mut self) -> Result<(), StreamsError> {
+        let now = Instant::now();
+        let by_interval = now >= self.next_commit;
+        let over_budget = self.instance.uncommitted.is_exceeded();
+        let recommit = now >= self.next_recommit;
+        if !by_interval
+            && !over_budget
+            && !recommit
+            && !self.tasks.iter().any(|bundle| bundle.task.commit_requested())
+        {
+            return Ok(());
+        }
+        let _span = tracing::debug_span!("commit").entered();
+        // Threads commit all their tasks or those that asked for it, as in the JVM.
+        let all = by_interval || over_budget || recommit;
+        let mut tasks = std::mem::take(&mut self.tasks);
+        let committer = self.committer(now + COMMIT_PATIENCE, recommit);
+        let mut due: Vec<&mut TaskBundle> = tasks
+            .iter_mut()
+            .filter(|bundle| recommit || bundle.task.commit_requested() || all && bundle.task.commit_needed())
+            .collect();
+        let outcome =
+            if due.is_empty() { Ok(CommitOutcome::Done) } else { commit::commit(&committer, &mut due) };
+        self.tasks = tasks;
+        let settings = &self.instance.settings;
+        match outcome? {
+            CommitOutcome::Done => {
+                if by_interval {
+                    self.next_commit = now + settings.commit_interval;
+                }
+                if recommit {
+                    self.next_recommit = now + settings.recommit_interval;
+                }
+            }
+            CommitOutcome::Postponed(error) => {
+                tracing::info!(%error, "commit postponed");
+                self.next_commit = now + Duration::from_secs(1).min(settings.commit_interval);
+            }
+            // The group thread has taken a task away and says so next.
+            CommitOutcome::NotOwned => self.next_commit = now + Duration::from_millis(100),
+        }
+        Ok(())
+    }
+
+    fn committer(&self, deadline: Instant, all_offsets: bool) -> Committer<'_> {
+        Committer {
+            instance: &self.instance,
+            consumer: &self.consumer,
+            producer: &self.handle.producer,
+            heartbeat: &self.handle.heartbeat,
+            deadline,
+            all_offsets,
+        }
+    }
+
+    /// Step 6.
+    fn wait(&mut self) {
+        let now = Instant::now();
+        let mut until = self.next_sweep;
+        if self.tasks.iter().any(|bundle| bundle.task.commit_needed()) {
+            until = until.min(self.next_commit);
+        }
+        let now_ms = self.instance.clock.now_ms();
+        for bundle in &self.tasks {
+            if bundle.task.any_buffered() {
+                until = until.min(now + IDLE_CHECK);
+            }
+            if let Some(due) = bundle.task.next_wall_clock_punctuation() {
+                let left = u64::try_from(due.saturating_sub(now_ms)).unwrap_or(0);
+                until = until.min(now + Duration::from_millis(left.max(1)));
+            }
+        }
+        self.handle.heartbeat.rest();
+        self.handle.mailbox.waker().wait(until.saturating_duration_since(now));
+    }
+}
+
+/// Processes up to `max` records of one task.
+fn process_task(
+    bundle: &mut TaskBundle,
+    max: usize,
+    idle_ms: i64,
+    now_ms: i64,
+) -> Result<usize, StreamsError> {
+    if bundle.inputs.len() == 1 {
+        return bundle.task.process(max);
+    }
+    let mut count = 0;
+    // With several inputs each record can empty one, and then the next may have to wait.
+    while count < max && !bundle.task.commit_requested() && choose::is_processable(bundle, idle_ms, now_ms) {
+        if !bundle.task.process_one()? {
+            break;
+        }
+        bundle.task.punctuate_stream_time()?;
+        count += 1;
+    }
+    Ok(count)
+}

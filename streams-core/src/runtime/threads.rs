@@ -1,0 +1,95 @@
+//! Starting and replacing processing threads.
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread::JoinHandle;
+
+use kstreams_state_stores::CacheBudget;
+
+use super::error::RuntimeError;
+use super::instance::{Heartbeat, Instance, Mailbox, ThreadHandle};
+use super::thread::ProcessingThread;
+use crate::client::{GroupConsumer, Producer, Waker};
+use crate::error::StreamsError;
+
+/// The processing threads' join handles, by index.
+#[derive(Default)]
+pub(crate) struct Threads {
+    joins: Vec<Option<JoinHandle<()>>>,
+    /// Threads started so far: names and producers are numbered from 1, never twice.
+    started: usize,
+}
+
+impl Threads {
+    /// Starts all of them.
+    pub(crate) fn start(
+        instance: &Arc<Instance>,
+        consumer: &Arc<GroupConsumer>,
+    ) -> Result<Self, StreamsError> {
+        let mut threads = Threads::default();
+        for index in 0..instance.settings.threads {
+            threads.spawn(instance, consumer, index)?;
+        }
+        Ok(threads)
+    }
+
+    /// Starts a thread in the place of one that failed.
+    pub(crate) fn replace(
+        &mut self,
+        instance: &Arc<Instance>,
+        consumer: &Arc<GroupConsumer>,
+        index: usize,
+    ) -> Result<(), StreamsError> {
+        self.join(index);
+        self.spawn(instance, consumer, index)
+    }
+
+    fn spawn(
+        &mut self,
+        instance: &Arc<Instance>,
+        consumer: &Arc<GroupConsumer>,
+        index: usize,
+    ) -> Result<(), StreamsError> {
+        self.started += 1;
+        let settings = &instance.settings;
+        let name = format!("{}-StreamThread-{}", settings.client_id, self.started);
+        let producer = Producer::new(&name, &settings.producer(self.started)?).map_err(RuntimeError::from)?;
+        let (sender, commands) = channel();
+        let handle = Arc::new(ThreadHandle {
+            name: name.clone(),
+            mailbox: Mailbox::new(sender, Arc::new(Waker::default())),
+            producer,
+            cache: CacheBudget::new(settings.cache_bytes / settings.threads.max(1)),
+            heartbeat: Arc::new(Heartbeat::new()),
+        });
+        let thread = ProcessingThread::new(instance.clone(), handle.clone(), consumer.clone(), commands);
+        let join = instance.spawn(name, move || thread.run(index))?;
+        let mut handles = instance.threads.write();
+        if index < handles.len() {
+            handles[index] = handle;
+            self.joins[index] = Some(join);
+        } else {
+            handles.push(handle);
+            self.joins.push(Some(join));
+        }
+        Ok(())
+    }
+
+    /// Waits for a thread that has reported its end.
+    fn join(&mut self, index: usize) {
+        if let Some(join) = self.joins.get_mut(index).and_then(Option::take) {
+            // A panic was caught and reported by the thread itself.
+            let _ = join.join();
+        }
+    }
+
+    /// Whether every thread has ended; those that have are joined.
+    pub(crate) fn all_ended(&mut self) -> bool {
+        for index in 0..self.joins.len() {
+            if self.joins[index].as_ref().is_some_and(JoinHandle::is_finished) {
+                self.join(index);
+            }
+        }
+        self.joins.iter().all(Option::is_none)
+    }
+}

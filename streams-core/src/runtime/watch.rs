@@ -1,0 +1,170 @@
+//! The watch: what is done now and then, off the threads that must not wait.
+//!
+//! - Metadata of the sources: librdkafka watches only the subscribed (representative) topics, so each instance looks at
+//!   all of them itself.
+//! - Purge: committed records of repartition topics are deleted (`repartition.purge.interval.ms`).
+//! - Cleanup: directories of tasks that moved away (`state.cleanup.delay.ms`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::assignment::PartitionCounts;
+use super::cluster;
+use super::error::{Chain, RuntimeError};
+use super::instance::{Event, Instance};
+use super::rebalance::GroupThread;
+use super::sources;
+use crate::client::Waker;
+use crate::error::StreamsError;
+use crate::task::{TaskId, TopicPartition};
+
+/// The watch's state.
+pub(crate) struct Watch {
+    instance: Arc<Instance>,
+    admin: Arc<AdminClient<DefaultClientContext>>,
+    stop: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+    /// What was purged last, so that nothing is purged twice.
+    purged: BTreeMap<TopicPartition, i64>,
+}
+
+/// Ends the watch when dropped.
+pub(crate) struct WatchHandle {
+    stop: Arc<AtomicBool>,
+    waker: Arc<Waker>,
+}
+
+impl Drop for WatchHandle {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+impl Watch {
+    /// Starts the watch's thread.
+    pub(crate) fn start(
+        instance: &Arc<Instance>,
+        admin: Arc<AdminClient<DefaultClientContext>>,
+    ) -> Result<WatchHandle, RuntimeError> {
+        let (stop, waker) = (Arc::new(AtomicBool::new(false)), Arc::new(Waker::default()));
+        let handle = WatchHandle { stop: stop.clone(), waker: waker.clone() };
+        let watch = Watch { instance: instance.clone(), admin, stop, waker, purged: BTreeMap::new() };
+        let name = format!("{}-watch", instance.settings.client_id);
+        instance.spawn(name, move || watch.run())?;
+        Ok(handle)
+    }
+
+    fn run(mut self) {
+        let settings = &self.instance.settings;
+        let (metadata_every, purge_every) = (settings.metadata_interval, settings.repartition_purge_interval);
+        let (mut next_metadata, mut next_purge) =
+            (Instant::now() + metadata_every, Instant::now() + purge_every);
+        while !self.stop.load(Ordering::Acquire) {
+            let now = Instant::now();
+            if now >= next_metadata {
+                next_metadata = now + metadata_every;
+                self.look_at_metadata();
+            }
+            if now >= next_purge {
+                next_purge = now + purge_every;
+                self.purge();
+            }
+            let next = next_metadata.min(next_purge);
+            self.waker.wait(next.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    fn look_at_metadata(&self) {
+        let settings = &self.instance.settings;
+        let topics = match cluster::topics(&self.admin, &self.instance, settings.request_timeout) {
+            Ok(topics) => topics,
+            Err(error) => {
+                tracing::debug!(%error, "no metadata now; looking again later");
+                return;
+            }
+        };
+        match sources::counts(&self.instance.topology, &settings.application_id, &topics) {
+            Ok(counts) => {
+                self.instance.events.send(Event::Metadata(counts));
+            }
+            Err(RuntimeError::UnknownSourceTopic { topic }) => {
+                self.instance.events.send(Event::Failed(RuntimeError::TopicVanished { topic }.into()));
+            }
+            Err(error) => tracing::warn!(error = %Chain(&error), "the sources' metadata make no sense"),
+        }
+    }
+
+    fn purge(&mut self) {
+        let committed = std::mem::take(&mut *self.instance.purgeable.lock());
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in &committed {
+            if self.purged.get(partition).is_none_or(|purged| purged < offset) {
+                // The offset is a committed one, so the list takes it.
+                let _ =
+                    list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset));
+            }
+        }
+        if list.count() == 0 {
+            return;
+        }
+        let options = AdminOptions::new().request_timeout(Some(self.instance.settings.request_timeout));
+        match futures::executor::block_on(self.admin.delete_records(&list, &options)) {
+            Ok(_) => {
+                tracing::debug!(partitions = list.count(), "purged committed records of repartition topics");
+                self.purged.extend(committed);
+            }
+            Err(error) => tracing::debug!(%error, "cannot purge repartition topics now; trying again later"),
+        }
+    }
+}
+
+/// What the group thread makes of new metadata.
+///
+/// # Errors
+/// When instances could come to share the tasks out differently.
+pub(super) fn compare(group: &mut GroupThread, now: &[(u32, PartitionCounts)]) -> Result<(), StreamsError> {
+    let mut changed: BTreeSet<TaskId> = BTreeSet::new();
+    let mut subscription = None;
+    {
+        let mut plan = group.instance.plan.write();
+        let before = plan.subscription();
+        for (sub_topology, counts) in now {
+            if let Some(added) = plan.compare(*sub_topology, counts)? {
+                tracing::info!(sub_topology, topics = ?added.topics, "new topics of a source pattern");
+                changed.extend(plan.add(added));
+            }
+        }
+        let after = plan.subscription();
+        if before != after {
+            subscription = Some(after);
+        }
+    }
+    if let Some(topics) = subscription {
+        let topics: Vec<&str> = topics.iter().map(|topic| &**topic).collect();
+        group.consumer.subscribe(&topics).map_err(RuntimeError::from)?;
+    }
+    reopen(group, &changed);
+    Ok(())
+}
+
+/// Makes running tasks again, with their new inputs: they commit and close, and are launched when they are released.
+fn reopen(group: &mut GroupThread, tasks: &BTreeSet<TaskId>) {
+    let ours: BTreeSet<TaskId> = {
+        let entries = group.instance.tasks.read();
+        tasks.iter().copied().filter(|id| entries.contains_key(id)).collect()
+    };
+    if ours.is_empty() {
+        return;
+    }
+    group.instance.state.transition(super::State::Rebalancing);
+    let deadline = Instant::now() + group.instance.settings.give_up_timeout;
+    group.reopening.extend(&ours);
+    group.take_back(&ours, true, deadline);
+}

@@ -1,0 +1,51 @@
+//! Word count through the Processor API: repartition and changelog topics, restart, restore.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::cluster::{Cluster, run};
+use crate::topologies::word_count;
+
+const LINES: [&str; 6] = [
+    "the quick brown fox jumps over the lazy dog",
+    "the dog sleeps",
+    "a fox is a fox",
+    "over the hills and far away",
+    "brown dog and brown fox",
+    "the end",
+];
+
+fn plain_count<'a>(lines: impl IntoIterator<Item = &'a str>) -> HashMap<String, i64> {
+    let mut counts = HashMap::new();
+    for word in lines.into_iter().flat_map(str::split_whitespace) {
+        *counts.entry(word.to_owned()).or_insert(0) += 1;
+    }
+    counts
+}
+
+/// Counts are right, go on after a restart with local state, and after a restart without.
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_go_on_after_a_restart_and_after_the_state_is_lost() {
+    let cluster = Cluster::start().await;
+    let (input, output) = (cluster.name("lines"), cluster.name("counts"));
+    cluster.create_topic(&input, 3).await;
+    cluster.create_topic(&output, 2).await;
+
+    let mut expected = Vec::new();
+    for round in 0..3 {
+        let state = if round == 2 {
+            tempfile::tempdir().unwrap()
+        } else {
+            tempfile::tempdir_in(cluster.state.path()).unwrap()
+        };
+        let config = if round == 2 { cluster.config_in("app", state.path()) } else { cluster.config("app") };
+        let streams = run(word_count(&input, &output), config).await;
+        for _ in 0..=round {
+            cluster.produce_lines(&input, LINES);
+            expected.extend(LINES);
+        }
+        cluster.wait_for_counts(&output, &plain_count(expected.iter().copied()));
+        assert!(streams.close(Duration::from_secs(30)).await, "closes in time");
+    }
+    cluster.stop().await;
+}
