@@ -16,6 +16,8 @@ use crate::router::{self, ConnectionContext, RequestError};
 const READ_BYTES: usize = 64 * 1024;
 /// A frame's announced size is believed up to here; beyond, the buffer grows as bytes really arrive.
 const TRUSTED_BYTES: usize = 2 * 1024 * 1024;
+/// How long the client gets to close its side of a connection that the broker ends.
+const GOODBYE: Duration = Duration::from_millis(300);
 
 /// Why a connection ended other than by the client closing it or the broker stopping.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +73,25 @@ impl Connection {
                 Reply::Close(reason) => return Err(ConnectionError::Closed(reason)),
             }
         }
-        self.socket.shutdown().await.ok();
+        self.say_goodbye().await;
         Ok(())
+    }
+
+    /// Ends the stream after the last answer. Closing a socket that still has requests to read would reset it, and
+    /// with it answers the client has not read yet: they are read and dropped until the client closes its side.
+    async fn say_goodbye(&mut self) {
+        let drain = async {
+            self.socket.shutdown().await?;
+            loop {
+                self.buffer.clear();
+                self.buffer.reserve(READ_BYTES);
+                if self.socket.read_buf(&mut self.buffer).await? == 0 {
+                    return Ok::<_, io::Error>(());
+                }
+            }
+        };
+        // Either way the connection is over.
+        let _ = tokio::time::timeout(GOODBYE, drain).await;
     }
 
     /// The next request without its size prefix; `None` when the client is done or the broker stops.
@@ -90,20 +109,24 @@ impl Connection {
 
     /// Waits for bytes. False at the end of the stream and when the broker stops.
     async fn read_some(&mut self) -> Result<bool, ConnectionError> {
-        let missing = self.announced_size()?.map_or(0, |size| (size + 4).saturating_sub(self.buffer.len()));
-        self.buffer.reserve(missing.min(TRUSTED_BYTES.max(self.buffer.len())).max(READ_BYTES));
         let idle = self.broker.settings().idle_ms.map_or(Duration::MAX, Duration::from_millis);
+        let missing = self.announced_size()?.map_or(0, |size| (size + 4).saturating_sub(self.buffer.len()));
+        let Connection { socket, buffer, context, .. } = self;
+        let read = async {
+            // Room is made when there is something to read: idle connections hold none.
+            socket.readable().await?;
+            buffer.reserve(missing.min(TRUSTED_BYTES.max(buffer.len())).max(READ_BYTES));
+            socket.read_buf(buffer).await
+        };
         let read = tokio::select! {
             biased;
-            read = tokio::time::timeout(idle, self.socket.read_buf(&mut self.buffer)) => read,
-            _ = self.context.stopping.stopped() => return Ok(false),
+            () = context.stopping.stopped() => return Ok(false),
+            read = tokio::time::timeout(idle, read) => read,
         };
-        match read {
-            Err(_) => Err(ConnectionError::Idle),
-            Ok(Err(error)) => Err(error.into()),
-            Ok(Ok(0)) if self.buffer.is_empty() => Ok(false),
-            Ok(Ok(0)) => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
-            Ok(Ok(_)) => Ok(true),
+        match read.map_err(|_| ConnectionError::Idle)?? {
+            0 if self.buffer.is_empty() => Ok(false),
+            0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),
+            _ => Ok(true),
         }
     }
 

@@ -142,6 +142,7 @@ impl Catalog {
             partitions: new.partitions,
             overrides: new.overrides,
         };
+        self.store.begin(new.name).map_err(|error| storage_error(&error))?;
         let config = log_config(&stored.overrides, &self.broker_settings);
         let logs: Result<Vec<_>, _> = (0..stored.partitions)
             .map(|index| self.open_log(&stored.name, index, config.clone()).map(Some))

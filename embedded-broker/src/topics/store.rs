@@ -3,7 +3,7 @@
 //! ```text
 //! topics/<name>/topic.properties   id, partitions, the topic's own settings; replaced atomically
 //! topics/<name>/<partition>/       the partition's log
-//! deleted/<name>.<id>/             a deleted topic until its files are gone
+//! deleted/<id>/                    a deleted topic until its files are gone
 //! ```
 //! A topic exists from the moment its `topic.properties` is in place until its directory is renamed into
 //! `deleted/`: both are single steps, so that a crash leaves no half topic behind. A directory without the file is
@@ -70,6 +70,13 @@ impl Store {
         Ok(topics)
     }
 
+    /// Makes the directory of a topic to be created. It must not be there: on a file system that takes `A` for `a`, the
+    /// new topic would otherwise share the directory of an old one.
+    pub(crate) fn begin(&self, topic: &str) -> Result<(), BrokerError> {
+        let dir = self.topics.join(topic);
+        fs::create_dir(&dir).map_err(|source| BrokerError::storage("create directory", dir, source))
+    }
+
     /// Writes a topic's file: creates the topic or changes its partitions and settings.
     pub(crate) fn save(&self, topic: &Stored) -> Result<(), BrokerError> {
         let dir = self.topics.join(&topic.name);
@@ -78,15 +85,14 @@ impl Store {
             text.push_str(&format!("config.{name}={value}\n"));
         }
         let path = dir.join("topic.properties");
-        fs::create_dir_all(&dir)
-            .and_then(|()| write_atomically(&path, text.as_bytes()))
+        write_atomically(&path, text.as_bytes())
             .and_then(|()| sync_directory(&self.topics))
             .map_err(|source| BrokerError::storage("write", path, source))
     }
 
     /// Takes the topic out of existence; returns the directory whose files are still to be removed.
     pub(crate) fn retire(&self, topic: &str, id: Uuid) -> Result<PathBuf, BrokerError> {
-        let (from, to) = (self.topics.join(topic), self.deleted.join(format!("{topic}.{id}")));
+        let (from, to) = (self.topics.join(topic), self.deleted.join(id.to_string()));
         fs::rename(&from, &to)
             .and_then(|()| sync_directory(&self.topics))
             .map_err(|source| BrokerError::storage("remove topic directory", from, source))?;
@@ -148,8 +154,10 @@ mod tests {
     fn a_saved_topic_is_loaded_and_a_retired_one_is_gone() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
-        store.save(&topic("a")).unwrap();
-        store.save(&topic("b")).unwrap();
+        for name in ["a", "b"] {
+            store.begin(name).unwrap();
+            store.save(&topic(name)).unwrap();
+        }
         assert_eq!(store.load().unwrap(), [topic("a"), topic("b")]);
         let left = store.retire("a", Uuid::from_u128(7)).unwrap();
         assert!(left.exists());
@@ -167,9 +175,22 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_with_the_longest_name_can_be_retired() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let name = "x".repeat(249);
+        store.begin(&name).unwrap();
+        assert!(store.begin(&name).is_err(), "a directory is never shared");
+        store.save(&topic(&name)).unwrap();
+        store.retire(&name, Uuid::from_u128(7)).unwrap();
+        assert_eq!(store.load().unwrap(), []);
+    }
+
+    #[test]
     fn a_damaged_file_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
+        store.begin("a").unwrap();
         store.save(&topic("a")).unwrap();
         fs::write(dir.path().join("topics/a/topic.properties"), "id=x\n").unwrap();
         let error = store.load().unwrap_err().to_string();

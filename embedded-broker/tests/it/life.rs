@@ -4,10 +4,12 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::fetch_request::FetchRequest;
-use kafka_protocol::messages::{ApiVersionsRequest, InitProducerIdRequest};
+use kafka_protocol::messages::{ApiVersionsRequest, InitProducerIdRequest, MetadataRequest};
 use kstreams_embedded_broker::{BrokerConfig, BrokerError, EmbeddedBroker};
 
-use crate::support::{Broker, Client, PATIENCE, block_on, fetch_request};
+use crate::support::{
+    Broker, Client, PATIENCE, block_on, disk_use, eventually, fetch_request, keyed_batch, topic_name,
+};
 
 #[test]
 fn the_first_request_is_answered_soon_after_the_start() {
@@ -103,5 +105,83 @@ fn a_runtime_that_is_blocked_does_not_block_the_broker() {
         let mut client = Client::connect(&broker.bootstrap_servers());
         assert_eq!(client.ask(3, &ApiVersionsRequest::default()).error_code, 0);
         broker.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn an_idle_connection_is_closed_and_a_connection_too_many_is_refused() {
+    let config = BrokerConfig::new()
+        .set("connections.max.idle.ms", "200")
+        .unwrap()
+        .set("max.connections", "2")
+        .unwrap();
+    let broker = Broker::start_with(config);
+    let mut first = broker.connect();
+    let start = Instant::now();
+    assert_eq!(first.ask(3, &ApiVersionsRequest::default()).error_code, 0);
+    let mut second = broker.connect();
+    assert_eq!(second.ask(3, &ApiVersionsRequest::default()).error_code, 0);
+    assert!(broker.connect().receive_frame().is_none(), "a third is refused");
+    assert!(first.receive_frame().is_none());
+    assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_partition_that_cannot_be_opened_is_offline_and_the_others_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start_in(dir.path());
+    let mut client = broker.connect();
+    client.create_topic("t", 2, &[]);
+    client.produce("t", 1, &["there"]);
+    broker.stop();
+    // A file where the partition's directory was.
+    std::fs::remove_dir_all(dir.path().join("topics/t/0")).unwrap();
+    std::fs::write(dir.path().join("topics/t/0"), "in the way").unwrap();
+
+    let broker = Broker::start_in(dir.path());
+    let mut client = broker.connect();
+    assert_eq!(client.produce("t", 0, &["x"]).error_code, 56);
+    assert_eq!(client.fetch("t", 1, 0), ["there"]);
+    let metadata = client.ask(12, &MetadataRequest::default().with_topics(None));
+    let topic = metadata.topics.iter().find(|topic| topic.name == Some(topic_name("t"))).unwrap();
+    assert_eq!(topic.partitions.iter().map(|partition| partition.error_code).collect::<Vec<_>>(), [5, 0]);
+}
+
+#[test]
+fn the_background_work_deletes_what_retention_allows() {
+    let dir = tempfile::tempdir().unwrap();
+    let config =
+        BrokerConfig::new().data_dir(dir.path()).set("log.retention.check.interval.ms", "20").unwrap();
+    let broker = Broker::start_with(config);
+    let mut client = broker.connect();
+    let small = [("segment.bytes", "10000"), ("retention.bytes", "20000"), ("file.delete.delay.ms", "0")];
+    client.create_topic("t", 1, &small);
+    let value = "x".repeat(5000);
+    for _ in 0..40 {
+        assert_eq!(client.produce("t", 0, &[&value]).error_code, 0);
+    }
+    eventually("old segments are gone", || disk_use(&dir.path().join("topics/t")) < 60_000);
+    // What is left is readable, what is gone is out of range.
+    assert_eq!(client.ask(12, &fetch_request("t", 0, 0, 0)).responses[0].partitions[0].error_code, 1);
+    assert_eq!(client.fetch("t", 0, 39).len(), 1);
+}
+
+#[test]
+fn the_background_work_compacts() {
+    let config = BrokerConfig::new().set("log.cleaner.backoff.ms", "20").unwrap();
+    let broker = Broker::start_with(config);
+    let mut client = broker.connect();
+    let eager =
+        [("cleanup.policy", "compact"), ("segment.bytes", "2000"), ("min.cleanable.dirty.ratio", "0.01")];
+    client.create_topic("t", 1, &eager);
+    for number in 0..100 {
+        let reply =
+            client.produce_bytes("t", 0, keyed_batch("same key", &format!("{number} {}", "x".repeat(200))));
+        assert_eq!((reply.error_code, reply.base_offset), (0, number));
+    }
+    eventually("only the newest values of the key are left", || {
+        let values = client.fetch("t", 0, 0);
+        assert!(values.last().unwrap().starts_with("99 "));
+        values.len() < 20
     });
 }

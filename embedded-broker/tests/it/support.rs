@@ -221,24 +221,41 @@ pub(crate) fn batch(values: &[&str]) -> Bytes {
 
 /// One batch of an idempotent producer.
 pub(crate) fn producer_batch(values: &[&str], producer_id: i64, producer_epoch: i16, sequence: i32) -> Bytes {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     let record = |(at, value): (usize, &&str)| Record {
+        producer_id,
+        producer_epoch,
+        // The encoder starts a new batch where the distance between offset and sequence changes.
+        sequence: sequence + at as i32,
+        ..record(at as i64, None, value)
+    };
+    encode(values.iter().enumerate().map(record).collect())
+}
+
+/// One batch with one record that has a key.
+pub(crate) fn keyed_batch(key: &str, value: &str) -> Bytes {
+    encode(vec![record(0, Some(key), value)])
+}
+
+fn record(offset: i64, key: Option<&str>, value: &str) -> Record {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    Record {
         transactional: false,
         control: false,
         delete_horizon: false,
         partition_leader_epoch: -1,
-        producer_id,
-        producer_epoch,
+        producer_id: -1,
+        producer_epoch: -1,
         timestamp_type: TimestampType::Creation,
-        offset: at as i64,
-        // The encoder starts a new batch where the distance between offset and sequence changes.
-        sequence: sequence + at as i32,
+        offset,
+        sequence: -1,
         timestamp: now as i64,
-        key: None,
+        key: key.map(|key| Bytes::copy_from_slice(key.as_bytes())),
         value: Some(Bytes::copy_from_slice(value.as_bytes())),
         headers: IndexMap::new(),
-    };
-    let records: Vec<Record> = values.iter().enumerate().map(record).collect();
+    }
+}
+
+fn encode(records: Vec<Record>) -> Bytes {
     let mut bytes = BytesMut::new();
     let options = RecordEncodeOptions { version: 2, compression: Compression::None };
     RecordBatchEncoder::encode(&mut bytes, &records, &options).unwrap();
