@@ -12,9 +12,10 @@ mod rewrite;
 mod swap;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use self::key_map::KeyMap;
-use self::rewrite::Rewriter;
+use self::rewrite::{Rewriter, Rewritten};
 pub(super) use self::swap::{Swap, finish_swaps};
 use super::config::LogConfig;
 use super::retain::Chores;
@@ -107,7 +108,7 @@ impl Log {
             return Ok(None);
         }
         let mut keys = KeyMap::default();
-        let compacted_to = read_keys(&cleanable, &mut keys)?;
+        let compacted_to = self.read_keys(&cleanable, &mut keys)?;
         let (last_of_producers, log_end) = {
             let writer = self.writer.lock();
             self.check_online(&writer)?;
@@ -120,8 +121,6 @@ impl Log {
         while from < end {
             let group = group_len(&cleanable.segments[from..end], config);
             let next_base = cleanable.segments[from + group].base_offset;
-            // The topic may have been deleted by now.
-            self.check_online(&self.writer.lock())?;
             self.compact_group(
                 chores,
                 &rewriter,
@@ -158,6 +157,35 @@ impl Log {
         Cleanable { segments, first_dirty, first_uncleanable }
     }
 
+    /// Notes the last offset of each key of the dirty part; returns the offset up to which there was room for all
+    /// keys.
+    fn read_keys(&self, cleanable: &Cleanable, keys: &mut KeyMap) -> Result<i64, LogError> {
+        for segment in cleanable.dirty() {
+            let mut walk = segment.walk(cleanable.first_dirty)?;
+            while let Some(batch) = walk.find(|header| !header.is_control())? {
+                self.check_running()?;
+                let records = walk.raw_records(&batch)?;
+                if keys.len() > 0 && keys.len() + records.len() > KeyMap::LIMIT {
+                    return Ok(batch.header.base_offset);
+                }
+                for record in &records {
+                    if let Some(key) = &record.key {
+                        keys.put(key, record.offset(&batch.header));
+                    }
+                }
+            }
+        }
+        Ok(cleanable.segments[cleanable.first_uncleanable].base_offset)
+    }
+
+    /// A compaction may take long; who stops the broker or deletes the topic need not wait for it.
+    pub(super) fn check_running(&self) -> Result<(), LogError> {
+        match self.stopping.load(Ordering::Relaxed) {
+            true => Err(LogError::Closed { partition: self.name.clone() }),
+            false => Ok(()),
+        }
+    }
+
     /// Rewrites some neighbouring segments into one.
     fn compact_group(
         &self,
@@ -170,8 +198,8 @@ impl Log {
         let before: u64 = group.iter().map(|segment| segment.len()).sum();
         let Some(base) = group.first().map(|segment| segment.base_offset) else { return Ok(()) };
         let cleaned = self.dir.join(format!("{base:020}.cleaned"));
-        let rewritten = rewriter.rewrite(&self.disk, group, &cleaned);
-        let (segment, dropped, changed) = match rewritten {
+        let rewritten = self.check_running().and_then(|()| rewriter.rewrite(self, group, &cleaned));
+        let Rewritten { segment, records_dropped, changed } = match rewritten {
             Ok(rewritten) => rewritten,
             Err(error) => {
                 // Frees the space when the disk is full; a leftover is deleted at the next start.
@@ -180,7 +208,7 @@ impl Log {
             }
         };
         done.bytes_before += before;
-        done.records_dropped += dropped;
+        done.records_dropped += records_dropped;
         if !changed && group.len() == 1 {
             done.bytes_after += before;
             return self.disk.remove(&cleaned);
@@ -188,26 +216,6 @@ impl Log {
         done.bytes_after += segment.len();
         self.swap_in(chores, segment, &cleaned, group, next_base)
     }
-}
-
-/// Notes the last offset of each key of the dirty part; returns the offset up to which there was room for all keys.
-fn read_keys(cleanable: &Cleanable, keys: &mut KeyMap) -> Result<i64, LogError> {
-    let end = cleanable.segments[cleanable.first_uncleanable].base_offset;
-    for segment in cleanable.dirty() {
-        let mut walk = segment.walk(cleanable.first_dirty)?;
-        while let Some(batch) = walk.find(|header| !header.is_control())? {
-            let records = walk.raw_records(&batch)?;
-            if keys.len() > 0 && keys.len() + records.len() > KeyMap::LIMIT {
-                return Ok(batch.header.base_offset);
-            }
-            for record in &records {
-                if let Some(key) = &record.key {
-                    keys.put(key, record.offset(&batch.header));
-                }
-            }
-        }
-    }
-    Ok(end)
 }
 
 /// How many segments at the front become one: small ones are merged as long as the result surely fits.

@@ -45,7 +45,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
@@ -100,6 +100,8 @@ pub(crate) struct Log {
     writer: Mutex<Writer>,
     shared: RwLock<Shared>,
     checkpoint: Mutex<Checkpoint>,
+    /// Set when the log is to come to rest: a compaction gives up what it has not finished.
+    stopping: AtomicBool,
     end: AtomicI64,
     end_watch: watch::Sender<i64>,
 }
@@ -174,6 +176,7 @@ impl Log {
             writer: Mutex::new(writer),
             shared: RwLock::new(Shared { segments: Arc::new(segments), log_start: checkpoint.log_start }),
             checkpoint: Mutex::new(checkpoint),
+            stopping: AtomicBool::new(false),
             end: AtomicI64::new(next_offset),
             end_watch: watch::Sender::new(next_offset),
         })
@@ -236,6 +239,7 @@ impl Log {
     /// # Errors
     /// `LogError::Io`: the next open recovers as after a crash; `LogError::Offline` after an earlier storage error.
     pub(crate) fn close(&self) -> Result<(), LogError> {
+        self.stopping.store(true, Ordering::Relaxed);
         let mut chores = self.maintenance.lock();
         let mut writer = self.writer.lock();
         if writer.condition == Condition::Closed {

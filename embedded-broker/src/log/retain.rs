@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::clean::{Compaction, Swap};
 use super::config::LogConfig;
@@ -91,6 +92,7 @@ impl Log {
     /// Refuses appends from now on, without making anything durable: the topic was deleted. Waits for maintenance
     /// that runs, so that it cannot meet the files of a new topic of the same name.
     pub(crate) fn abandon(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
         self.writer.lock().condition = Condition::Closed;
         // Wakes waiting fetches.
         self.end_watch.send_modify(|_| {});

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::records::Compression;
 
-use super::super::LogError;
 use super::super::batch::{self, BatchHeader, HEADER_LEN};
 use super::super::codec::compress;
 use super::super::config::LogConfig;
@@ -16,6 +15,7 @@ use super::super::disk::Disk;
 use super::super::index::SegmentIndex;
 use super::super::record::{RawRecord, records_of};
 use super::super::segment::Segment;
+use super::super::{Log, LogError};
 use super::key_map::KeyMap;
 
 /// What decides about records and batches in one round.
@@ -44,55 +44,85 @@ enum Verdict {
 /// Bytes gathered before they are written.
 const WRITE_CHUNK: usize = 1024 * 1024;
 
+/// What a rewrite made.
+pub(super) struct Rewritten {
+    /// With its indexes in memory and the path it will have.
+    pub(super) segment: Segment,
+    pub(super) records_dropped: u64,
+    /// False if the old segments have just the same bytes.
+    pub(super) changed: bool,
+}
+
+/// The new segment while it is written.
+struct Output<'a> {
+    disk: &'a Disk,
+    segment: Segment,
+    /// Where the file is until it takes the old one's place.
+    path: &'a Path,
+    pending: BytesMut,
+    written: u64,
+}
+
+impl Output<'_> {
+    fn push(&mut self, batch: &[u8], index_interval: u32) -> Result<(), LogError> {
+        let position = self.written + self.pending.len() as u64;
+        if let Ok(header) = BatchHeader::parse(batch) {
+            self.segment.note_batch(&header, position, index_interval)?;
+        }
+        self.pending.extend_from_slice(batch);
+        if self.pending.len() < WRITE_CHUNK { Ok(()) } else { self.write() }
+    }
+
+    fn write(&mut self) -> Result<(), LogError> {
+        self.disk.write_at(&self.segment.file, self.path, &self.pending, self.written)?;
+        self.written += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Segment, LogError> {
+        self.write()?;
+        self.disk.sync(&self.segment.file, self.path)?;
+        self.segment.publish(self.written);
+        Ok(self.segment)
+    }
+}
+
 impl Rewriter<'_> {
-    /// Writes what stays of `group` to the file `cleaned`, durably. Returns the segment with its indexes in memory and
-    /// the path it will have, how many records were dropped, and whether anything is different from before.
+    /// Writes what stays of `group` to the file `cleaned`, durably.
     pub(super) fn rewrite(
         &self,
-        disk: &Disk,
+        log: &Log,
         group: &[Arc<Segment>],
         cleaned: &Path,
-    ) -> Result<(Segment, u64, bool), LogError> {
-        let file = disk.create_empty(cleaned)?;
+    ) -> Result<Rewritten, LogError> {
+        let file = log.disk.create_empty(cleaned)?;
         let (base, path) = match group.first() {
             Some(first) => (first.base_offset, first.path.clone()),
             None => (0, cleaned.to_path_buf()),
         };
         let index = SegmentIndex::empty(base, &path);
-        let target = Segment::with_index(base, path, file, 0, index, self.now_ms);
-        let (mut pending, mut written, mut dropped, mut changed) = (BytesMut::new(), 0_u64, 0_u64, false);
+        let segment = Segment::with_index(base, path, file, 0, index, self.now_ms);
+        let mut output =
+            Output { disk: &log.disk, segment, path: cleaned, pending: BytesMut::new(), written: 0 };
+        let (mut records_dropped, mut changed) = (0, false);
         for segment in group {
             let mut walk = segment.walk_from_byte(0);
             while let Some(batch) = walk.next()? {
-                let (position, header) = (batch.position, batch.header);
+                log.check_running()?;
                 let original = walk.bytes(&batch)?;
                 let verdict = self
-                    .judge(&header, &original, &mut dropped)
-                    .map_err(|reason| segment.corrupt(position, reason))?;
+                    .judge(&batch.header, &original, &mut records_dropped)
+                    .map_err(|reason| segment.corrupt(batch.position, reason))?;
                 changed |= !matches!(verdict, Verdict::Keep);
-                let kept = match verdict {
-                    Verdict::Keep => Some(original),
-                    Verdict::Drop => None,
-                    Verdict::Replace(bytes) => Some(bytes),
-                };
-                if let Some(bytes) = kept {
-                    if let Ok(header) = BatchHeader::parse(&bytes) {
-                        let position = written + pending.len() as u64;
-                        target.note_batch(&header, position, self.config.index_interval_bytes)?;
-                    }
-                    pending.extend_from_slice(&bytes);
-                }
-                if pending.len() >= WRITE_CHUNK {
-                    disk.write_at(&target.file, cleaned, &pending, written)?;
-                    written += pending.len() as u64;
-                    pending.clear();
+                match verdict {
+                    Verdict::Keep => output.push(&original, self.config.index_interval_bytes)?,
+                    Verdict::Replace(bytes) => output.push(&bytes, self.config.index_interval_bytes)?,
+                    Verdict::Drop => {}
                 }
             }
         }
-        disk.write_at(&target.file, cleaned, &pending, written)?;
-        disk.sync(&target.file, cleaned)?;
-        target.publish(written + pending.len() as u64);
-        Ok((target, dropped, changed))
+        Ok(Rewritten { segment: output.finish()?, records_dropped, changed })
     }
 
     fn judge(&self, header: &BatchHeader, original: &Bytes, dropped: &mut u64) -> Result<Verdict, String> {
