@@ -17,7 +17,7 @@ impl KeyMap {
     pub(super) const LIMIT: usize = 4 * 1024 * 1024;
     /// Small, so that tests get there.
     #[cfg(test)]
-    pub(super) const LIMIT: usize = 40;
+    pub(super) const LIMIT: usize = 10;
 
     fn hash(&self, key: &[u8]) -> (u64, u64) {
         let [first, second] = &self.seeds;

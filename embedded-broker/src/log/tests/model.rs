@@ -424,7 +424,7 @@ fn codec() -> impl Strategy<Value = Compression> {
 }
 
 fn append() -> impl Strategy<Value = Op> {
-    let record = (0..6_u8, prop::option::weighted(0.8, 0..60_u8), 0..50_u8);
+    let record = (0..12_u8, prop::option::weighted(0.8, 0..60_u8), 0..50_u8);
     (codec(), prop::collection::vec(record, 1..6)).prop_map(|(codec, records)| Op::Append(codec, records))
 }
 
