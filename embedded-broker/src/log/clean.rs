@@ -79,7 +79,7 @@ impl Log {
         if !config.compact {
             return Ok(None);
         }
-        self.finish_swap(&mut chores)?;
+        self.finish_chores(&mut chores)?;
         self.compact(&mut chores, &config, self.clock.now_ms(), |cleanable| !cleanable.dirty().is_empty())
     }
 

@@ -254,7 +254,7 @@ impl Log {
         writer.condition = Condition::Closed;
         writer.active.write_indexes(&self.disk)?;
         self.write_snapshot(&mut writer)?;
-        self.finish_swap(&mut chores)?;
+        self.finish_chores(&mut chores)?;
         for file in chores.doomed.drain(..) {
             self.disk.remove(&file.path)?;
         }

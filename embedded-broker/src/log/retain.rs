@@ -1,5 +1,6 @@
 //! Deletion: by age, by size, below the log start; and the periodic work of one log.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,6 +34,8 @@ pub(super) struct Doomed {
 #[derive(Debug, Default)]
 pub(super) struct Chores {
     pub(super) doomed: Vec<Doomed>,
+    /// Segments that are out of the log, but whose files could not be taken out of the directory yet.
+    retired: VecDeque<Arc<Segment>>,
     /// A compacted segment whose files are not in place because of a storage error.
     pub(super) unfinished: Option<Swap>,
 }
@@ -62,7 +65,7 @@ impl Log {
                 self.flush_writer(&mut writer)?;
             }
         }
-        self.finish_swap(&mut chores)?;
+        self.finish_chores(&mut chores)?;
         self.flush_closed_segments()?;
         self.retain(&mut chores, &config, now_ms, &mut done)?;
         self.remove_doomed(&mut chores, now_ms)?;
@@ -170,7 +173,19 @@ impl Log {
             done.segments_deleted += 1;
             done.bytes_deleted += segment.len();
             tracing::debug!(partition = %self.name, base_offset = segment.base_offset, "segment deleted");
-            self.doom_segment(chores, segment, config, now_ms)?;
+            chores.retired.push_back(Arc::clone(segment));
+        }
+        self.finish_chores(chores)
+    }
+
+    /// What a storage error left undone. It comes first: a segment that stayed in the directory could bring old values
+    /// of a compacted log back at the next start.
+    pub(super) fn finish_chores(&self, chores: &mut Chores) -> Result<(), LogError> {
+        let (config, now_ms) = (self.config(), self.clock.now_ms());
+        self.finish_swap(chores)?;
+        while let Some(segment) = chores.retired.front().cloned() {
+            self.doom_segment(chores, &segment, &config, now_ms)?;
+            chores.retired.pop_front();
         }
         Ok(())
     }
