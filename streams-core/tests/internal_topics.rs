@@ -1,4 +1,8 @@
 //! Internal topics on a real broker: made as they should be, left alone when they are, refused when they would lose records.
+//!
+//! On an embedded broker; on the cluster at `KAFKA_BOOTSTRAP_SERVERS` when that is set.
+
+#![allow(clippy::expect_used)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,29 +14,51 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::client::DefaultClientContext;
 use tokio::runtime::Runtime;
 
-/// A broker of its own per test, and the manager under test.
+/// An application of its own per test, on a broker of its own where none is given.
 struct Setup {
     runtime: Runtime,
-    broker: EmbeddedBroker,
+    broker: Option<(EmbeddedBroker, tempfile::TempDir)>,
     config: StreamsConfig,
     manager: TopicManager,
-    _data: tempfile::TempDir,
 }
 
 fn setup() -> Setup {
     let runtime = Runtime::new().expect("runtime");
-    let data = tempfile::tempdir().expect("folder");
-    let broker =
-        runtime.block_on(EmbeddedBroker::start(BrokerConfig::new().data_dir(data.path()))).expect("broker");
-    let config = StreamsConfig::new("app", broker.bootstrap_servers());
+    let given = std::env::var("KAFKA_BOOTSTRAP_SERVERS").ok();
+    let broker = given.is_none().then(|| {
+        let data = tempfile::tempdir().expect("folder");
+        let config = BrokerConfig::new().data_dir(data.path());
+        (runtime.block_on(EmbeddedBroker::start(config)).expect("broker"), data)
+    });
+    let own = broker.as_ref().map(|(broker, _)| broker.bootstrap_servers());
+    let servers = given.or(own).expect("a broker");
+    let config = StreamsConfig::new(format!("app-{}", uuid::Uuid::new_v4()), servers);
     let manager = TopicManager::new(&config.admin("test").expect("settings"), Duration::from_secs(20))
         .expect("manager");
-    Setup { runtime, broker, config, manager, _data: data }
+    Setup { runtime, broker, config, manager }
 }
 
 impl Setup {
     fn admin(&self) -> AdminClient<DefaultClientContext> {
         self.config.admin("other").expect("settings").to_client_config().create().expect("admin client")
+    }
+
+    /// The full name of an internal topic.
+    fn name(&self, name: &str) -> String {
+        format!("{}-{name}", self.config.application_id)
+    }
+
+    fn repartition(&self, partitions: i32) -> InternalTopicConfig {
+        InternalTopicConfig::repartition(self.name("words-repartition"), partitions)
+    }
+
+    fn changelog(&self, kind: InternalTopicKind, partitions: i32) -> InternalTopicConfig {
+        InternalTopicConfig {
+            name: self.name("counts-changelog"),
+            kind,
+            partitions,
+            configs: BTreeMap::new(),
+        }
     }
 
     /// Makes a topic as a user would.
@@ -60,30 +86,33 @@ impl Setup {
     }
 
     fn stop(self) {
+        let counts = self.manager.partition_counts().expect("counts");
+        let ours: Vec<&str> = counts
+            .keys()
+            .map(String::as_str)
+            .filter(|name| name.starts_with(&self.config.application_id))
+            .collect();
+        if !ours.is_empty() {
+            // A client dropped before its answer came never gives one.
+            let admin = self.admin();
+            self.runtime.block_on(admin.delete_topics(&ours, &AdminOptions::new())).expect("deleted");
+        }
         drop(self.manager);
-        self.runtime.block_on(self.broker.shutdown()).expect("clean stop");
+        if let Some((broker, _)) = self.broker {
+            self.runtime.block_on(broker.shutdown()).expect("clean stop");
+        }
     }
 }
 
-fn changelog(partitions: i32) -> InternalTopicConfig {
-    InternalTopicConfig {
-        name: "app-counts-changelog".to_owned(),
-        kind: InternalTopicKind::Changelog,
-        partitions,
-        configs: BTreeMap::new(),
-    }
-}
+const KEY_VALUE: InternalTopicKind = InternalTopicKind::Changelog;
 
 #[test]
 fn missing_topics_are_made_with_kafka_streams_settings_and_found_the_next_time() {
     let setup = setup();
-    let windowed = InternalTopicConfig {
-        name: "app-windows-changelog".to_owned(),
-        kind: InternalTopicKind::WindowedChangelog { retention_ms: 60_000, retain_duplicates: false },
-        partitions: 1,
-        configs: BTreeMap::new(),
-    };
-    let topics = [InternalTopicConfig::repartition("app-words-repartition", 3), changelog(2), windowed];
+    let windows = InternalTopicKind::WindowedChangelog { retention_ms: 60_000, retain_duplicates: false };
+    let mut windowed = setup.changelog(windows, 1);
+    windowed.name = setup.name("windows-changelog");
+    let topics = [setup.repartition(3), setup.changelog(KEY_VALUE, 2), windowed];
     let made = setup.manager.ensure(&topics, &setup.config).expect("made");
     assert_eq!(made.len(), 3, "{made:?}");
     let counts = setup.manager.partition_counts().expect("counts");
@@ -101,20 +130,22 @@ fn missing_topics_are_made_with_kafka_streams_settings_and_found_the_next_time()
 #[test]
 fn a_changelog_with_another_number_of_partitions_stops_the_start_before_anything_is_made() {
     let setup = setup();
-    setup.create("app-counts-changelog", 5, &[("cleanup.policy", "compact")]);
-    let topics = [InternalTopicConfig::repartition("app-words-repartition", 3), changelog(2)];
+    setup.create(&setup.name("counts-changelog"), 5, &[("cleanup.policy", "compact")]);
+    let topics = [setup.repartition(3), setup.changelog(KEY_VALUE, 2)];
     let error = setup.manager.ensure(&topics, &setup.config).expect_err("refused");
     assert!(matches!(error, TopicsError::PartitionCount { found: 5, expected: 2, .. }), "{error:?}");
-    assert!(error.to_string().contains("app-counts-changelog"), "{error}");
-    assert!(!setup.manager.partition_counts().expect("counts").contains_key("app-words-repartition"));
+    assert!(error.to_string().contains(&setup.name("counts-changelog")), "{error}");
+    assert!(
+        !setup.manager.partition_counts().expect("counts").contains_key(&setup.name("words-repartition"))
+    );
     setup.stop();
 }
 
 #[test]
 fn a_changelog_that_deletes_stops_the_start() {
     let setup = setup();
-    setup.create("app-counts-changelog", 2, &[("cleanup.policy", "delete")]);
-    let error = setup.manager.ensure(&[changelog(2)], &setup.config).expect_err("refused");
+    setup.create(&setup.name("counts-changelog"), 2, &[("cleanup.policy", "delete")]);
+    let error = setup.manager.ensure(&[setup.changelog(KEY_VALUE, 2)], &setup.config).expect_err("refused");
     assert!(matches!(&error, TopicsError::CleanupPolicy { found, .. } if found == "delete"), "{error:?}");
     setup.stop();
 }
@@ -132,7 +163,7 @@ fn a_name_that_kafka_refuses_is_told_with_its_cause() {
 #[test]
 fn instances_that_start_together_do_not_disturb_each_other() {
     let setup = setup();
-    let topics = [InternalTopicConfig::repartition("app-words-repartition", 3), changelog(2)];
+    let topics = [setup.repartition(3), setup.changelog(KEY_VALUE, 2)];
     let results: Vec<_> = std::thread::scope(|scope| {
         let starts: Vec<_> =
             (0..4).map(|_| scope.spawn(|| setup.manager.ensure(&topics, &setup.config))).collect();

@@ -23,7 +23,7 @@ use super::fault::ConfigFault;
 use super::keys::shown;
 use super::memory::MemoryPlan;
 use super::security::{self, Given};
-use super::value::is_secret;
+use super::value::SettingText;
 use super::{ConfigError, StreamsConfig};
 
 /// A kind of Kafka client, or all consumers.
@@ -73,37 +73,33 @@ impl ClientKind {
 
 /// librdkafka's settings of one client. Debug hides secrets.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ClientSettings(BTreeMap<String, String>);
+pub struct ClientSettings(BTreeMap<String, SettingText>);
 
 impl ClientSettings {
     /// Names and values in order of the names, secrets included.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.iter().map(|(name, value)| (name.as_str(), value.expose()))
     }
 
     /// The value of one setting.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.0.get(name).map(SettingText::expose)
     }
 
     fn set(&mut self, name: &str, value: impl ToString) {
-        self.0.insert(name.to_owned(), value.to_string());
+        self.0.insert(name.to_owned(), SettingText::new(name, value.to_string()));
     }
 }
 
 impl fmt::Debug for ClientSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map()
-            .entries(
-                self.iter().map(|(name, value)| (name, if is_secret(name) { "[hidden]" } else { value })),
-            )
-            .finish()
+        f.debug_map().entries(&self.0).finish()
     }
 }
 
 /// The user's settings of clients: by prefix and name, as given.
 #[derive(Clone, Default)]
-pub(super) struct ClientOverrides(BTreeMap<(&'static str, String), String>);
+pub(super) struct ClientOverrides(BTreeMap<(&'static str, String), SettingText>);
 
 /// What became of a setting offered to the clients.
 pub(super) enum Taken {
@@ -146,7 +142,7 @@ impl ClientOverrides {
                 }
                 Some(To::Same | To::Name(_) | To::Security) => {}
             }
-            self.0.insert((prefix, name.to_owned()), value.trim().to_owned());
+            self.0.insert((prefix, name.to_owned()), SettingText::new(key, value.trim()));
             return Taken::Yes;
         }
         Taken::Unknown
@@ -162,7 +158,7 @@ impl ClientOverrides {
                 .filter(|((given, name), _)| *given == prefix && rule(name, kind.bit()).is_some());
             merged.extend(
                 of_prefix.map(|((prefix, name), value)| {
-                    (name.as_str(), (value.as_str(), format!("{prefix}{name}")))
+                    (name.as_str(), (value.expose(), format!("{prefix}{name}")))
                 }),
             );
         }
@@ -210,10 +206,9 @@ impl ClientOverrides {
 
 impl fmt::Debug for ClientOverrides {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |((prefix, name), value): (&(&'static str, String), &String)| {
-            (format!("{prefix}{name}"), if is_secret(name) { "[hidden]".to_owned() } else { value.clone() })
-        };
-        f.debug_map().entries(self.0.iter().map(shown)).finish()
+        f.debug_map()
+            .entries(self.0.iter().map(|((prefix, name), value)| (format!("{prefix}{name}"), value)))
+            .finish()
     }
 }
 

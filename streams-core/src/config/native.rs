@@ -1,6 +1,7 @@
 //! The way of settings into librdkafka, which knows best what it takes.
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 
 use super::client::ClientSettings;
@@ -8,9 +9,25 @@ use super::fault::ConfigFault;
 use super::value::is_secret;
 
 impl ClientSettings {
-    /// The settings as the rdkafka crate takes them.
+    /// The settings as the rdkafka crate takes them. librdkafka logs at the level that the subscriber of `tracing` wants of
+    /// target `librdkafka`.
     pub fn to_client_config(&self) -> ClientConfig {
-        self.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        let settings = self.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut config: ClientConfig = settings.collect();
+        config.set_log_level(log_level());
+        config
+    }
+}
+
+fn log_level() -> RDKafkaLogLevel {
+    if tracing::enabled!(target: "librdkafka", tracing::Level::DEBUG) {
+        RDKafkaLogLevel::Debug
+    } else if tracing::enabled!(target: "librdkafka", tracing::Level::INFO) {
+        RDKafkaLogLevel::Info
+    } else if tracing::enabled!(target: "librdkafka", tracing::Level::WARN) {
+        RDKafkaLogLevel::Warning
+    } else {
+        RDKafkaLogLevel::Error
     }
 }
 

@@ -50,6 +50,36 @@ pub(crate) fn is_secret(key: &str) -> bool {
     marks.iter().any(|mark| key.contains(mark)) && !key.ends_with(".location")
 }
 
+/// The text of a setting: hidden in every output where its name says that it is a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum SettingText {
+    Plain(String),
+    Hidden(Secret),
+}
+
+impl SettingText {
+    pub(crate) fn new(key: &str, text: impl Into<String>) -> Self {
+        if is_secret(key) { SettingText::Hidden(Secret::new(text)) } else { SettingText::Plain(text.into()) }
+    }
+
+    /// The text itself, for the client that needs it.
+    pub(crate) fn expose(&self) -> &str {
+        match self {
+            SettingText::Plain(text) => text,
+            SettingText::Hidden(secret) => secret.expose(),
+        }
+    }
+}
+
+impl fmt::Debug for SettingText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SettingText::Plain(text) => fmt::Debug::fmt(text, f),
+            SettingText::Hidden(secret) => fmt::Debug::fmt(secret, f),
+        }
+    }
+}
+
 /// How records are processed with regard to failures (`processing.guarantee`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -28,8 +28,7 @@ impl TopicManager {
     /// `Request` when librdkafka refuses the settings.
     pub fn new(settings: &ClientSettings, timeout: Duration) -> Result<Self, TopicsError> {
         let admin = settings.to_client_config().create();
-        let admin =
-            admin.map_err(|source| TopicsError::Request { action: "starting the admin client", source })?;
+        let admin = admin.map_err(|source| request("starting the admin client", source))?;
         let servers = settings.get("bootstrap.servers").unwrap_or_default().to_owned();
         Ok(TopicManager { admin, servers, timeout })
     }
@@ -77,8 +76,8 @@ impl TopicManager {
         let metadata = self.admin.inner().fetch_metadata(None, deadline.left());
         let metadata = metadata.map_err(|source| TopicsError::Unreachable {
             servers: self.servers.clone(),
-            waited_ms: deadline.waited().as_millis(),
-            source,
+            waited_ms: deadline.waited_ms(),
+            source: Box::new(source),
         })?;
         let topics = metadata
             .topics()
@@ -104,8 +103,7 @@ impl TopicManager {
         }
         let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
         let answer = block_on(self.admin.describe_configs(&resources, &deadline.options()));
-        let answer =
-            answer.map_err(|source| TopicsError::Request { action: "describing internal topics", source })?;
+        let answer = answer.map_err(|source| request("describing internal topics", source))?;
         for (topic, described) in topics.iter().zip(answer) {
             let described = match described {
                 Ok(described) => described,
@@ -117,8 +115,7 @@ impl TopicManager {
                     continue;
                 }
                 Err(code) => {
-                    let source = KafkaError::AdminOp(code);
-                    return Err(TopicsError::Request { action: "describing an internal topic", source });
+                    return Err(request("describing an internal topic", KafkaError::AdminOp(code)));
                 }
             };
             let found =
@@ -185,7 +182,7 @@ impl TopicManager {
             })
             .collect();
         let answer = block_on(self.admin.create_topics(&new_topics, &deadline.options()));
-        answer.map_err(|source| TopicsError::Request { action: "creating internal topics", source })
+        answer.map_err(|source| request("creating internal topics", source))
     }
 
     /// Waits until every topic shows up with its partitions and a leader for each: a broker answers before all others know.
@@ -203,7 +200,7 @@ impl TopicManager {
                 return Ok(());
             }
             if !deadline.is_ahead() {
-                let waited_ms = deadline.waited().as_millis();
+                let waited_ms = deadline.waited_ms();
                 return Err(TopicsError::NotReady { topics: waiting.into_iter().collect(), waited_ms });
             }
             pause();
@@ -224,6 +221,10 @@ struct TopicState {
     partitions: i32,
     /// Whether each partition has a leader.
     led: bool,
+}
+
+fn request(action: &'static str, source: KafkaError) -> TopicsError {
+    TopicsError::Request { action, source: Box::new(source) }
 }
 
 fn check_count(topic: &InternalTopicConfig, found: i32) -> Result<(), TopicsError> {
@@ -274,6 +275,10 @@ impl Deadline {
 
     fn waited(self) -> Duration {
         self.start.elapsed()
+    }
+
+    fn waited_ms(self) -> u64 {
+        u64::try_from(self.waited().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn is_ahead(self) -> bool {

@@ -243,7 +243,7 @@ pub enum TopicsError {
         /// The topics.
         topics: Vec<String>,
         /// How long was waited.
-        waited_ms: u128,
+        waited_ms: u64,
     },
     /// No broker answered.
     #[error(
@@ -253,9 +253,9 @@ pub enum TopicsError {
         /// `bootstrap.servers`.
         servers: String,
         /// How long was waited.
-        waited_ms: u128,
+        waited_ms: u64,
         /// What the client said.
-        source: rdkafka::error::KafkaError,
+        source: Box<rdkafka::error::KafkaError>,
     },
     /// Another failure of a request.
     #[error("{action} failed")]
@@ -263,7 +263,7 @@ pub enum TopicsError {
         /// What was asked.
         action: &'static str,
         /// What the client said.
-        source: rdkafka::error::KafkaError,
+        source: Box<rdkafka::error::KafkaError>,
     },
 }
 
