@@ -89,7 +89,8 @@ impl Layers {
         }
         // The JVM's cache keys of all windowed stores begin with the segment, those of ours in memory do not.
         let extra_key_bytes = if layout == KeyLayout::Times { 8 } else { 0 };
-        let caching = spec.caching && !spec.retain_duplicates;
+        // A cache of size zero is none: the JVM strips the layer out then (`InternalTopologyBuilder.rewriteTopology`).
+        let caching = spec.caching && !spec.retain_duplicates && env.cache.maximum_bytes() > 0;
         let cache = caching.then(|| CacheLayer {
             cache: NamedCache::new(extra_key_bytes),
             budget: Arc::clone(&env.cache),
