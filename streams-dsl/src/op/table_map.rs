@@ -141,13 +141,12 @@ where
         let value_serde = spec.as_ref().map(|spec| spec.value.clone()).or(value_serde);
         let key_serde = spec.as_ref().map(|spec| spec.key.clone()).or_else(|| self.key_serde.clone());
         let queryable = spec.as_ref().map(|spec| Arc::from(&*spec.name));
-        let table = Arc::new(DerivedTable {
-            parent: Arc::clone(&self.origin),
-            compute,
-            is_filter,
-            flags: TableFlags::new(spec.is_some()),
-            spec,
-        });
+        let flags = TableFlags::new(spec.is_some());
+        if is_filter && self.origin.enable_old_values(false) {
+            flags.tell_old_values(); // known anyway: then deletions of what was not there can be left out
+        }
+        let table =
+            Arc::new(DerivedTable { parent: Arc::clone(&self.origin), compute, is_filter, flags, spec });
         let node = {
             let (name, table) = (name.clone(), Arc::clone(&table));
             GraphNode::operator(name.clone(), [self.upstream.node], move |topology, writing| {

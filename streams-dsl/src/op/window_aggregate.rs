@@ -272,12 +272,16 @@ where
         }
         self.observed_stream_time = self.observed_stream_time.max(record.timestamp);
         let close_time = self.observed_stream_time.saturating_sub(self.windows.grace_ms());
+        let mut last = None; // the record moves into the last window that is open
         for window in self.windows.windows_for(record.timestamp) {
-            if window.end > close_time {
-                self.update(record.clone(), window, ctx)?;
-            } else {
+            if window.end <= close_time {
                 ctx.drop_record("the window is closed");
+            } else if let Some(earlier) = last.replace(window) {
+                self.update(record.clone(), earlier, ctx)?;
             }
+        }
+        if let Some(last) = last {
+            self.update(record, last, ctx)?;
         }
         Ok(())
     }

@@ -1,0 +1,74 @@
+//! Generated names, sub-topologies, topics and the text of `describe()`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::interpreter;
+use crate::program::calls;
+
+const APPLICATION: &str = "app";
+
+#[test]
+fn programs_have_the_names_and_the_description_that_the_jvm_gives_them() {
+    let vectors: Value = serde_json::from_str(include_str!("data/names.json")).unwrap();
+    let mut differing = Vec::new();
+    let programs = vectors["programs"].as_array().unwrap();
+    for program in programs {
+        let name = program["name"].as_str().unwrap();
+        if let Err(difference) = check(program) {
+            differing.push(format!("== {name}\n{difference}"));
+        }
+    }
+    assert!(
+        differing.is_empty(),
+        "{} of {} differ\n{}",
+        differing.len(),
+        programs.len(),
+        differing.join("\n")
+    );
+}
+
+fn check(program: &Value) -> Result<(), String> {
+    let expected = &program["none"];
+    let topology = match interpreter::builder_of(&calls(program)).build() {
+        Ok(topology) => topology,
+        Err(_) if expected["error"].is_string() => return Ok(()),
+        Err(error) => return Err(error.to_string()),
+    };
+    if let Some(error) = expected["error"].as_str() {
+        return Err(format!("expected the error {error}"));
+    }
+    let (described, wanted) = (topology.describe().to_string(), expected["describe"].as_str().unwrap());
+    if described != wanted {
+        return Err(format!("-- described\n{described}-- expected\n{wanted}"));
+    }
+    let parts = topology.sub_topologies();
+    let stores = parts.iter().flat_map(|part| topology.stores(part));
+    let stores: BTreeMap<String, (bool, Option<i64>)> = stores
+        .map(|store| (store.spec.name, (store.spec.logging.is_some(), store.spec.retention_ms)))
+        .collect();
+    let wanted = expected["stores"].as_object().unwrap().iter();
+    let wanted: BTreeMap<String, (bool, Option<i64>)> = wanted
+        .map(|(name, store)| (name.clone(), (store["loggingEnabled"] == true, store["retentionMs"].as_i64())))
+        .collect();
+    if stores != wanted {
+        return Err(format!("stores {stores:?} instead of {wanted:?}"));
+    }
+    let groups: BTreeSet<String> = topology
+        .copartition_groups()
+        .iter()
+        .map(|group| {
+            let mut topics: Vec<_> =
+                group.iter().map(|topic| topology.decorate(APPLICATION, topic)).collect();
+            topics.sort();
+            format!("[{}]", topics.join(", "))
+        })
+        .collect();
+    let wanted = expected["copartitionGroups"].as_array().unwrap();
+    let wanted: BTreeSet<String> = wanted.iter().map(|group| group.as_str().unwrap().to_owned()).collect();
+    if groups != wanted {
+        return Err(format!("copartition groups {groups:?} instead of {wanted:?}"));
+    }
+    Ok(())
+}
