@@ -185,3 +185,10 @@ fn the_background_work_compacts() {
         values.len() < 20
     });
 }
+
+#[test]
+fn a_broker_bound_to_all_addresses_advertises_the_one_the_client_reached() {
+    let broker = Broker::start_with(BrokerConfig::new().listen("0.0.0.0:0"));
+    let response = broker.connect().ask(12, &MetadataRequest::default().with_topics(None));
+    assert_eq!(format!("{}:{}", &*response.brokers[0].host, response.brokers[0].port), broker.address);
+}

@@ -11,3 +11,4 @@ mod protocol;
 mod storage;
 mod support;
 mod topics;
+mod versions;
