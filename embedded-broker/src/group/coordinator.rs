@@ -421,7 +421,6 @@ impl GroupCoordinator {
 
     /// DeleteGroups, one group.
     pub(crate) fn delete_group(&self, id: &StrBytes) -> Result<(), ResponseError> {
-        check_group_id(id)?;
         self.with_group(id, |group, env| group.delete(env)).unwrap_or(Err(ResponseError::GroupIdNotFound))
     }
 }

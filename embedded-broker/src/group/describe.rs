@@ -23,22 +23,21 @@ impl Group {
             .with_group_type(StrBytes::from_static_str(GROUP_TYPE))
     }
 
-    /// The group with its members. Metadata and assignments belong to a generation, so only a stable group has them.
+    /// The group with its members. Only a stable group shows a protocol and the metadata for it; assignments are the
+    /// last ones given.
     pub(crate) fn describe(&self) -> DescribedGroup {
         let stable = self.is_in(GroupState::Stable);
         let protocol = self.protocol.clone().filter(|_| stable);
+        let metadata =
+            |member: &Member| protocol.as_ref().map(|name| member.metadata(name)).unwrap_or_default();
         let member = |member: &Member| {
-            let described = DescribedGroupMember::default()
+            DescribedGroupMember::default()
                 .with_member_id(member.id.clone())
                 .with_group_instance_id(member.instance_id.clone())
                 .with_client_id(member.client.id.clone())
-                .with_client_host(member.client.host.clone());
-            match &protocol {
-                Some(protocol) => described
-                    .with_member_metadata(member.metadata(protocol))
-                    .with_member_assignment(member.assignment.clone()),
-                None => described,
-            }
+                .with_client_host(member.client.host.clone())
+                .with_member_assignment(member.assignment.clone())
+                .with_member_metadata(metadata(member))
         };
         DescribedGroup::default()
             .with_group_id(GroupId(self.id().clone()))

@@ -6,6 +6,8 @@ mod clients;
 mod configs;
 mod crash;
 mod fetch;
+mod group_members;
+mod groups;
 mod life;
 mod protocol;
 mod storage;

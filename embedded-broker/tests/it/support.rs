@@ -48,8 +48,7 @@ impl Broker {
 
     /// As configured.
     pub(crate) fn start_with(config: BrokerConfig) -> Self {
-        let running = block_on(EmbeddedBroker::start(config)).unwrap();
-        Broker { address: running.bootstrap_servers(), running: Some(running) }
+        block_on(EmbeddedBroker::start(config)).unwrap().into()
     }
 
     /// A clean stop.
@@ -60,6 +59,12 @@ impl Broker {
     /// A connection.
     pub(crate) fn connect(&self) -> Client {
         Client::connect(&self.address)
+    }
+}
+
+impl From<EmbeddedBroker> for Broker {
+    fn from(running: EmbeddedBroker) -> Self {
+        Broker { address: running.bootstrap_servers(), running: Some(running) }
     }
 }
 
