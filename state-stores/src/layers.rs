@@ -170,15 +170,14 @@ impl Layers {
         }
     }
 
-    /// Logs an update that changes nothing here (a null put of a store that retains duplicates).
-    pub(crate) fn log_only(
-        &mut self,
-        cx: &mut StoreContext<'_>,
-        key: &[u8],
-        value: Option<&[u8]>,
-    ) -> Result<(), StoreError> {
+    /// A null put of a store that retains duplicates: it changes nothing, but is logged. In memory, unlike in RocksDB,
+    /// its time counts, too.
+    pub(crate) fn put_nothing(&mut self, cx: &mut StoreContext<'_>, key: &[u8]) -> Result<(), StoreError> {
         self.check_open()?;
-        self.below.log(cx.record, cx.changelog, key, value)
+        if self.below.nulls_count() {
+            self.below.admits(cx.changelog, key);
+        }
+        self.below.log(cx.record, cx.changelog, key, None)
     }
 
     /// Reads a range in order through all layers. Of a windowed store `select` makes the choice for windows that start
@@ -445,6 +444,11 @@ impl Below {
         self.expiry.as_ref().map_or(i64::MIN, Expiry::visible_from)
     }
 
+    /// Whether a null put is more than a line in the changelog.
+    fn nulls_count(&self) -> bool {
+        !self.spec.retain_duplicates || self.layout == KeyLayout::Times
+    }
+
     fn start_of(&self, key: &[u8]) -> Option<i64> {
         self.layout.window_key(key).map(|key| key.start)
     }
@@ -526,6 +530,9 @@ impl Below {
                 reason: format!("a key of {} bytes is too short for a window store", record.key.len()),
             });
         }
+        if record.value.is_none() && !self.nulls_count() {
+            return Ok(());
+        }
         if let (Some(expiry), Some(start)) =
             (&mut self.expiry, self.layout.window_key(&key).map(|key| key.start))
             && !expiry.admits(start)
@@ -533,6 +540,7 @@ impl Below {
             return Ok(());
         }
         match record.value {
+            None if self.spec.retain_duplicates => {}
             Some(value) if self.spec.kind.is_timestamped() => {
                 self.buffer.clear();
                 self.buffer.extend_from_slice(&record.timestamp.to_be_bytes());

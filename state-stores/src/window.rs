@@ -90,7 +90,7 @@ impl<K: 'static, V: 'static> WindowStore<K, V> {
         self.write_window_key(key, window_start)?;
         let value = self.serdes.write_value(value, &mut self.value_buffer)?;
         match value {
-            None if retains_duplicates => self.layers.log_only(cx, &self.key_buffer, None),
+            None if retains_duplicates => self.layers.put_nothing(cx, &self.key_buffer),
             value => self.layers.put(cx, &self.key_buffer, value),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{CACHES, Engine, Lossy, LossySerde, Task};
+use super::{CACHES, Engine, Lossy, LossySerde, Task, cases};
 use crate::{KeyValueStore, StoreBuilder, Stores};
 
 type Key = Vec<u8>;
@@ -182,7 +182,7 @@ fn check(engine: Engine, cache: Option<usize>, ops: &[Op]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(cases(96))]
 
     #[test]
     fn a_store_in_memory_is_a_map(ops in prop::collection::vec(op(), 1..120), cache in 0..CACHES.len()) {
@@ -192,7 +192,7 @@ proptest! {
 
 proptest! {
     // Each opens databases.
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn a_store_in_rocksdb_is_a_map(ops in prop::collection::vec(op(), 1..120), cache in 0..CACHES.len()) {

@@ -9,6 +9,7 @@ mod window;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use proptest::prelude::ProptestConfig;
 use tempfile::TempDir;
 
 use crate::testing::{Logged, RecordedChangelog};
@@ -17,6 +18,12 @@ use crate::{
     SerdeError, StateStore, StoreContext, StoreEnvironment, StoreSpec, TaskBackend, TaskDb,
     UncommittedBudget,
 };
+
+/// A number of random cases, unless `PROPTEST_CASES` says another; a failure prints its case.
+pub(crate) fn cases(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_some() { default } else { ProptestConfig { cases, ..default } }
+}
 
 /// Where the stores of a test live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +42,6 @@ pub(crate) struct Task<S> {
     engine: Engine,
     build: Box<dyn Fn(&StoreEnvironment) -> S>,
     spec: StoreSpec,
-    directory: TempDir,
     generation: u32,
     resources: Arc<RocksDbResources>,
     cache_bytes: usize,
@@ -45,6 +51,8 @@ pub(crate) struct Task<S> {
     pub(crate) changelog: RecordedChangelog,
     committed: usize,
     pub(crate) record: RecordContext,
+    /// Last, so that it is deleted when the database is closed.
+    directory: TempDir,
 }
 
 impl<S: StateStore> Task<S> {
@@ -144,7 +152,9 @@ impl<S: StateStore> Task<S> {
     pub(crate) fn crash(&mut self) {
         let from = self.path();
         self.generation += 1;
-        if self.engine == Engine::Rocks {
+        if let Some(db) = self.db() {
+            // Files that go while the copy is made would make an image that no moment had.
+            db.db.disable_file_deletions().unwrap();
             copy_directory(&from, &self.path());
         }
         self.reopen();
@@ -175,12 +185,22 @@ pub(crate) fn restore_record(logged: &Logged) -> RestoreRecord<'_> {
     RestoreRecord { key: &logged.key, value: logged.value.as_deref(), timestamp }
 }
 
+/// The list of files first: what it names stays, while a newer list would name files that were not copied.
 fn copy_directory(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_file() && entry.file_name() != "LOCK" {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    for lists in [true, false] {
+        for entry in std::fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let is_list = name == "CURRENT" || name.starts_with("MANIFEST");
+            if is_list != lists || name == "LOCK" || !entry.path().is_file() {
+                continue;
+            }
+            // Temporary files come and go all the same.
+            match std::fs::copy(entry.path(), to.join(name)) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                copied => drop(copied.unwrap()),
+            }
         }
     }
 }

@@ -89,6 +89,9 @@ impl BulkRestore {
     /// is full.
     pub fn push(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<(), StoreError> {
         self.records += 1;
+        if value.is_none() && self.spec.retain_duplicates {
+            return Ok(());
+        }
         let timestamp = self.spec.kind.is_timestamped().then_some(timestamp);
         if let Some(expiry) = &mut self.expiry {
             self.key_buffer.clear();

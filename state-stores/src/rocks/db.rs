@@ -26,7 +26,7 @@ use crate::contract::StoreSpec;
 
 /// The RocksDB of one task: a column family per persistent store.
 pub struct TaskDb {
-    pub(super) db: DB,
+    pub(crate) db: DB,
     path: PathBuf,
     resources: Arc<RocksDbResources>,
     setter: Option<Arc<dyn RocksDbConfigSetter>>,
