@@ -13,7 +13,7 @@ pub struct CacheBudget {
 }
 
 impl CacheBudget {
-    /// A budget of `maximum_bytes`; 0 makes every put write through.
+    /// A budget of `maximum_bytes`. Stores built with a budget of 0 have no cache.
     pub fn new(maximum_bytes: usize) -> Arc<Self> {
         Arc::new(CacheBudget { maximum: AtomicUsize::new(maximum_bytes), used: AtomicUsize::new(0) })
     }

@@ -33,7 +33,7 @@ pub(crate) enum Engine {
 }
 
 /// Sizes of cache that matter: off, too small for anything, room for one entry, for some, for all.
-pub(crate) const CACHES: [Option<usize>; 5] = [None, Some(0), Some(70), Some(400), Some(1 << 20)];
+pub(crate) const CACHES: [Option<usize>; 5] = [None, Some(1), Some(70), Some(400), Some(1 << 20)];
 
 pub(crate) const TOPIC: &str = "app-store-changelog";
 
