@@ -55,12 +55,13 @@
 pub use kstreams_core::{
     ClientError, InputMetadata, KafkaStreams, LagInfo, QueryIterator, QueryableStore, ReadOnlyStore,
     RuntimeError, State, StateListener, StateRestoreListener, StreamsConfig, StreamsError, TaskId,
-    TaskMetadata, ThreadMetadata, Topology, TopologyError, config, handlers, metrics, processor, topology,
+    TaskMetadata, ThreadMetadata, Topology, TopologyError, config, handlers, metrics, processor, task,
+    topology,
 };
 pub use kstreams_dsl::{
     Branched, BranchedKStream, Branches, Change, Consumed, Grouped, Joined, KGroupedStream, KGroupedTable,
-    KStream, KTable, Materialized, Named, Produced, Repartitioned, StreamsBuilder, TimeWindowedKStream,
-    TimeWindows, UnlimitedWindows, Windows,
+    KStream, KTable, Materialized, Named, Produced, Repartitioned, StreamsBuilder, TableMaterialization,
+    TimeWindowedKStream, TimeWindows, UnlimitedWindows, Unmaterialized, Windows,
 };
 
 /// Records, serdes and state stores.

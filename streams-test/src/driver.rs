@@ -182,6 +182,8 @@ impl Inner {
 
     pub(crate) fn pipe(&mut self, topic: &str, record: OwnedRecord) -> Result<(), DriverError> {
         self.enqueue(topic, record)?;
+        // What an unreadable record led to (a dead letter) is there without anything to process.
+        self.capture_and_pipe_on()?;
         self.run()
     }
 

@@ -50,11 +50,11 @@ pub struct NodeDescription {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NodeDescriptionKind {
-    /// Reads these topics, sorted.
+    /// Reads these topics, in the order in which the JVM prints them.
     Source(Vec<String>),
     /// Reads the topics that match this pattern.
     PatternSource(String),
-    /// Has access to these stores, sorted.
+    /// Has access to these stores, in the order in which the JVM prints them.
     Processor(Vec<String>),
     /// Writes to this topic.
     Sink(String),
@@ -102,22 +102,22 @@ impl Topology {
         let node = &self.nodes[node];
         match &node.kind {
             NodeKind::Source { topics: SourceTopics::Names(topics), .. } => {
-                NodeDescriptionKind::Source(sorted(topics))
+                NodeDescriptionKind::Source(in_set_order(topics))
             }
             NodeKind::Source { topics: SourceTopics::Pattern(pattern), .. } => {
                 NodeDescriptionKind::PatternSource(pattern.as_str().to_owned())
             }
-            NodeKind::Processor => NodeDescriptionKind::Processor(sorted(&node.stores)),
+            NodeKind::Processor => NodeDescriptionKind::Processor(in_set_order(&node.stores)),
             NodeKind::Sink { topic: Ok(topic) } => NodeDescriptionKind::Sink(topic.clone()),
             NodeKind::Sink { topic: Err(text) } => NodeDescriptionKind::DynamicSink(text.clone()),
         }
     }
 }
 
-fn sorted(texts: &[impl ToString]) -> Vec<String> {
-    let mut texts: Vec<String> = texts.iter().map(ToString::to_string).collect();
-    texts.sort();
-    texts
+/// The JVM keeps these in a `HashSet` and prints them as that iterates.
+fn in_set_order(texts: &[impl AsRef<str>]) -> Vec<String> {
+    let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+    hash_map_order(&texts).into_iter().map(|at| texts[at].to_owned()).collect()
 }
 
 /// The arrows of one sub-topology, as the JVM sorts them.

@@ -1,0 +1,496 @@
+//! The kit's topology language over the public DSL: one statement, one call.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kstreams::processor::RecordMetadata;
+use kstreams::topology::{Extracted, ExtractorRecord, SinkTopic};
+use kstreams::{
+    Branched, Consumed, KGroupedStream, KGroupedTable, KStream, Named, Produced, Repartitioned,
+    StreamsBuilder, TimeWindowedKStream,
+};
+use serde_json::{Value, json};
+
+use super::catalogue;
+use super::run::{Log, Program, SinkTypes};
+use super::stores::StoreReader;
+use super::types::{AsKey, AsVal, OK, OV, Serdes, Stream, Table, Types, WK, on};
+use super::value::{Key, KeyKind, KeySerde, Text, Val, ValSerde, text};
+
+/// Why a program could not be built.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProgramError {
+    /// A statement that the DSL does not have yet.
+    #[error("not there yet: {0}")]
+    NotThereYet(String),
+    #[error(transparent)]
+    Topology(#[from] kstreams::TopologyError),
+}
+
+#[derive(Clone)]
+pub(super) enum Var {
+    Stream(Stream, Types),
+    Table(Table, Types),
+    Grouped(KGroupedStream<OK, OV>, Types),
+    GroupedTable(KGroupedTable<OK, OV>, Types),
+    Windowed(TimeWindowedKStream<OK, OV>, Types),
+}
+
+/// Builds a case's program.
+pub(crate) fn build(case: &Value) -> Result<Program, ProgramError> {
+    let mut building = Building {
+        builder: StreamsBuilder::new(),
+        vars: BTreeMap::new(),
+        program: ProgramParts::default(),
+        in_memory: case["config"]["dsl.store.suppliers.class"] == "in-memory",
+    };
+    for feature in ["topology.optimization", "dsl.store.format", "ensure.explicit.internal.resource.naming"] {
+        if !case["config"][feature].is_null() {
+            return Err(ProgramError::NotThereYet(feature.to_owned()));
+        }
+    }
+    for statement in case["topology"].as_array().into_iter().flatten() {
+        building.statement(statement)?;
+    }
+    let ProgramParts { log, sinks, dynamic_sink, stores } = building.program;
+    Ok(Program { topology: building.builder.build()?, log, sinks, dynamic_sink, stores })
+}
+
+#[derive(Default)]
+pub(super) struct ProgramParts {
+    log: Log,
+    sinks: BTreeMap<String, SinkTypes>,
+    dynamic_sink: SinkTypes,
+    pub(super) stores: BTreeMap<String, Box<dyn StoreReader>>,
+}
+
+pub(super) struct Building {
+    pub(super) builder: StreamsBuilder,
+    vars: BTreeMap<String, Var>,
+    pub(super) program: ProgramParts,
+    pub(super) in_memory: bool,
+}
+
+pub(super) type Built<T = ()> = Result<T, ProgramError>;
+
+pub(super) fn s(statement: &Value, field: &str) -> String {
+    statement[field].as_str().unwrap_or_default().to_owned()
+}
+
+pub(super) fn opt(statement: &Value, field: &str) -> Option<String> {
+    statement[field].as_str().map(str::to_owned)
+}
+
+pub(super) fn named(statement: &Value) -> Named {
+    opt(statement, "named").map_or_else(Named::default, Named::new)
+}
+
+pub(super) fn ms(value: &Value, field: &str) -> std::time::Duration {
+    std::time::Duration::from_millis(value[field].as_u64().unwrap_or(0))
+}
+
+/// The program's own failure: a panic is how user code of a topology fails.
+pub(super) fn must<T>(result: Result<T, catalogue::CatalogueError>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
+}
+
+pub(super) fn text_of(spec: &str, key: &OK, value: &OV) -> Option<String> {
+    must(catalogue::of_record(spec, key, value))
+}
+
+pub(super) fn not_there_yet<T>(statement: &Value) -> Built<T> {
+    Err(ProgramError::NotThereYet(s(statement, "op")))
+}
+
+impl Building {
+    fn statement(&mut self, statement: &Value) -> Built {
+        match statement["op"].as_str().unwrap_or_default() {
+            "stream" => self.stream(statement),
+            "table" => self.table(statement),
+            "filter" | "filterNot" => self.filter(statement),
+            "mapValues" => self.map_values(statement),
+            "map" => self.map(statement),
+            "flatMap" => self.flat_map(statement),
+            "flatMapValues" => self.flat_map_values(statement),
+            "selectKey" => self.select_key(statement),
+            "peek" | "foreach" => self.observe(statement),
+            "merge" => self.merge(statement),
+            "split" => self.split(statement),
+            "repartition" => self.repartition(statement),
+            "toTable" => self.to_table(statement),
+            "toStream" => self.to_stream(statement),
+            "to" => self.to(statement),
+            "groupByKey" | "groupBy" => self.group(statement),
+            "windowedBy" => self.windowed_by(statement),
+            "count" | "reduce" | "aggregate" => self.aggregation(statement),
+            "join" => self.join(statement),
+            _ => not_there_yet(statement),
+        }
+    }
+
+    pub(super) fn set(&mut self, statement: &Value, var: Var) -> Built {
+        if let Some(id) = opt(statement, "id") {
+            self.vars.insert(id, var);
+        }
+        Ok(())
+    }
+
+    pub(super) fn var(&self, statement: &Value, field: &str) -> Built<Var> {
+        let name = s(statement, field);
+        self.vars.get(&name).cloned().ok_or_else(|| ProgramError::NotThereYet(format!("variable {name}")))
+    }
+
+    pub(super) fn stream_var(&self, statement: &Value, field: &str) -> Built<(Stream, Types)> {
+        match self.var(statement, field)? {
+            Var::Stream(stream, types) => Ok((stream, types)),
+            _ => Err(ProgramError::NotThereYet(format!("{} is no stream", s(statement, field)))),
+        }
+    }
+
+    pub(super) fn consumed(
+        &self,
+        statement: &Value,
+    ) -> (Consumed<Option<KeySerde>, Option<ValSerde>>, Types) {
+        let types = Types { key: KeyKind::Text, long: statement["value_type"] == "long" };
+        let mut consumed = Consumed::with(OK::serde(types), OV::serde(types));
+        if let Some(name) = opt(statement, "named") {
+            consumed = consumed.with_name(name);
+        }
+        if let Some(extractor) = opt(statement, "timestamp_extractor") {
+            consumed = consumed.with_timestamp_extractor(
+                move |record: &ExtractorRecord<'_, OK, OV>, partition_time| {
+                    extract(&extractor, record, partition_time)
+                },
+            );
+        }
+        (consumed, types)
+    }
+
+    fn stream(&mut self, statement: &Value) -> Built {
+        let (consumed, types) = self.consumed(statement);
+        let stream = if let Some(pattern) = opt(statement, "pattern") {
+            let pattern =
+                regex::Regex::new(&pattern).map_err(|_| ProgramError::NotThereYet(pattern.clone()))?;
+            self.builder.stream_with(pattern, consumed)
+        } else if let Some(topics) = statement["topics"].as_array() {
+            let topics: Vec<String> = topics.iter().filter_map(|t| t.as_str().map(str::to_owned)).collect();
+            self.builder.stream_with(topics, consumed)
+        } else {
+            self.builder.stream_with(s(statement, "topic"), consumed)
+        };
+        self.set(statement, Var::Stream(stream.into(), types))
+    }
+
+    fn filter(&mut self, statement: &Value) -> Built {
+        let (spec, not) = (s(statement, "fn"), statement["op"] == "filterNot");
+        let predicate = move |key: &OK, value: &OV| must(catalogue::predicate(&spec, key, value)) != not;
+        match self.var(statement, "in")? {
+            Var::Stream(stream, types) => {
+                let stream = on!(Stream, stream, it => {
+                    it.filter_with(move |k, v| predicate(&k.key(), &v.val()), named(statement)).into()
+                });
+                self.set(statement, Var::Stream(stream, types))
+            }
+            Var::Table(table, types) => {
+                let table = match table {
+                    Table::Tt(it) => {
+                        let p = move |k: &OK, v: &OV| predicate(&k.key(), &v.val());
+                        match self.materialized::<OK, OV>(statement, types, false)? {
+                            Some(m) => it.filter_with(p, named(statement), m).into(),
+                            None => it.filter_with(p, named(statement), kstreams::Unmaterialized).into(),
+                        }
+                    }
+                    Table::Tl(it) => {
+                        let p = move |k: &OK, v: &i64| predicate(&k.key(), &v.val());
+                        match self.materialized::<OK, i64>(statement, types, false)? {
+                            Some(m) => it.filter_with(p, named(statement), m).into(),
+                            None => it.filter_with(p, named(statement), kstreams::Unmaterialized).into(),
+                        }
+                    }
+                    Table::Wt(it) if statement["materialized"].is_null() => {
+                        let p = move |k: &WK, v: &OV| predicate(&k.key(), &v.val());
+                        it.filter_with(p, named(statement), kstreams::Unmaterialized).into()
+                    }
+                    Table::Wl(it) if statement["materialized"].is_null() => {
+                        let p = move |k: &WK, v: &i64| predicate(&k.key(), &v.val());
+                        it.filter_with(p, named(statement), kstreams::Unmaterialized).into()
+                    }
+                    _ => return not_there_yet(statement),
+                };
+                self.set(statement, Var::Table(table, types))
+            }
+            _ => not_there_yet(statement),
+        }
+    }
+
+    fn map_values(&mut self, statement: &Value) -> Built {
+        let spec = s(statement, "fn");
+        let map = move |key: &OK, value: OV| text_of(&spec, key, &value).map(Val::Text);
+        match self.var(statement, "in")? {
+            Var::Stream(stream, types) => {
+                let stream: Stream = on!(Stream, stream, it => {
+                    it.map_values_with_key_with(move |k, v| map(&k.key(), v.val()), named(statement)).into()
+                });
+                self.set(statement, Var::Stream(stream, Types { long: false, ..types }))
+            }
+            Var::Table(table, types) => {
+                let types = Types { long: false, ..types };
+                let text_key = !matches!(table, Table::Wt(_) | Table::Wl(_));
+                if !text_key && !statement["materialized"].is_null() {
+                    return not_there_yet(statement);
+                }
+                let table: Table = if text_key {
+                    let given = self.materialized::<OK, OV>(statement, types, false)?;
+                    match (table, given) {
+                        (Table::Tt(it), Some(m)) => it
+                            .map_values_with_key_with(move |k, v| map(&k.key(), v.val()), named(statement), m)
+                            .into(),
+                        (Table::Tl(it), Some(m)) => it
+                            .map_values_with_key_with(move |k, v| map(&k.key(), v.val()), named(statement), m)
+                            .into(),
+                        (table, _) => map_table_values(table, map, named(statement)),
+                    }
+                } else {
+                    map_table_values(table, map, named(statement))
+                };
+                self.set(statement, Var::Table(table, types))
+            }
+            _ => not_there_yet(statement),
+        }
+    }
+
+    fn map(&mut self, statement: &Value) -> Built {
+        let (stream, types) = self.stream_var(statement, "in")?;
+        let (key, value) = (opt(statement, "key"), opt(statement, "value"));
+        let types = Types {
+            key: if key.is_some() { KeyKind::Text } else { types.key },
+            long: value.is_none() && types.long,
+        };
+        let name = named(statement);
+        let new_key = |spec: String| move |k: &OK, v: &OV| text_of(&spec, k, v).map(Key::Text);
+        let new_value = |spec: String| move |k: &OK, v: &OV| text_of(&spec, k, v).map(Val::Text);
+        let stream: Stream = match (key, value) {
+            (Some(key), Some(value)) => {
+                let (f, g) = (new_key(key), new_value(value));
+                on!(Stream, stream, it => it.map_with(move |k, v| (f(&k.key(), &v.val()), g(&k.key(), &v.val())), name).into())
+            }
+            (Some(key), None) => {
+                let f = new_key(key);
+                on!(Stream, stream, it => it.map_with(move |k, v| (f(&k.key(), &v.val()), v), name).into())
+            }
+            (None, Some(value)) => {
+                let g = new_value(value);
+                on!(Stream, stream, it => it.map_with(move |k, v| { let new = g(&k.key(), &v.val()); (k, new) }, name).into())
+            }
+            (None, None) => on!(Stream, stream, it => it.map_with(|k, v| (k, v), name).into()),
+        };
+        self.set(statement, Var::Stream(stream, types))
+    }
+
+    fn flat_map(&mut self, statement: &Value) -> Built {
+        let (stream, types) = self.stream_var(statement, "in")?;
+        let (flat, key, value) = (s(statement, "flat"), opt(statement, "key"), opt(statement, "value"));
+        let items = move |k: &OK, v: &OV| -> Vec<(Option<OK>, OV)> {
+            let of_item =
+                |spec: &str, item: &str| must(catalogue::function(spec, text(k).as_deref(), Some(item)));
+            let items = must(catalogue::flat(&flat, k, v)).into_iter();
+            items
+                .map(|item| {
+                    let new_key = key.as_deref().map(|spec| of_item(spec, &item).map(Key::Text));
+                    let new_value = match value.as_deref() {
+                        Some(spec) => of_item(spec, &item),
+                        None => Some(item),
+                    };
+                    (new_key, new_value.map(Val::Text))
+                })
+                .collect()
+        };
+        let rekeyed = !statement["key"].is_null();
+        let name = named(statement);
+        let stream: Stream = if rekeyed {
+            on!(Stream, stream, it => it.flat_map_with(move |k, v| {
+                items(&k.key(), &v.val()).into_iter().map(|(key, value)| (key.flatten(), value)).collect::<Vec<(OK, OV)>>()
+            }, name).into())
+        } else {
+            on!(Stream, stream, it => it.flat_map_with(move |k, v| {
+                items(&k.key(), &v.val()).into_iter().map(|(_, value)| (k.clone(), value)).collect::<Vec<_>>()
+            }, name).into())
+        };
+        let key = if rekeyed { KeyKind::Text } else { types.key };
+        self.set(statement, Var::Stream(stream, Types { key, long: false }))
+    }
+
+    fn flat_map_values(&mut self, statement: &Value) -> Built {
+        let (stream, types) = self.stream_var(statement, "in")?;
+        let spec = s(statement, "fn");
+        let items = move |k: &OK, v: &OV| -> Vec<OV> {
+            must(catalogue::flat(&spec, k, v)).into_iter().map(|item| Some(Val::Text(item))).collect()
+        };
+        let stream: Stream = on!(Stream, stream, it => {
+            it.flat_map_values_with_key_with(move |k, v| items(&k.key(), &v.val()), named(statement)).into()
+        });
+        self.set(statement, Var::Stream(stream, Types { long: false, ..types }))
+    }
+
+    fn select_key(&mut self, statement: &Value) -> Built {
+        let (stream, types) = self.stream_var(statement, "in")?;
+        let spec = s(statement, "fn");
+        let stream: Stream = on!(Stream, stream, it => {
+            it.select_key_with(move |k, v| text_of(&spec, &k.key(), &v.val()).map(Key::Text), named(statement)).into()
+        });
+        self.set(statement, Var::Stream(stream, Types { key: KeyKind::Text, ..types }))
+    }
+
+    fn observe(&mut self, statement: &Value) -> Built {
+        let (stream, types) = self.stream_var(statement, "in")?;
+        let (label, log) = (s(statement, "label"), Arc::clone(&self.program.log));
+        let see = move |k: &OK, v: &OV| {
+            lock(&log).push(json!([label, text(k), text(v)]));
+        };
+        if statement["op"] == "foreach" {
+            on!(Stream, stream, it => it.for_each_with(move |k, v| see(&k.key(), &v.val()), named(statement)));
+            return Ok(());
+        }
+        let stream = on!(Stream, stream, it => it.peek_with(move |k, v| see(&k.key(), &v.val()), named(statement)).into());
+        self.set(statement, Var::Stream(stream, types))
+    }
+
+    fn merge(&mut self, statement: &Value) -> Built {
+        let (left, types) = self.stream_var(statement, "in")?;
+        let (right, _) = self.stream_var(statement, "other")?;
+        let name = named(statement);
+        let merged: Stream = match (left, right) {
+            (Stream::Tt(l), Stream::Tt(r)) => l.merge_with(&r, name).into(),
+            (Stream::Tl(l), Stream::Tl(r)) => l.merge_with(&r, name).into(),
+            (Stream::Wt(l), Stream::Wt(r)) => l.merge_with(&r, name).into(),
+            (Stream::Wl(l), Stream::Wl(r)) => l.merge_with(&r, name).into(),
+            _ => return not_there_yet(statement),
+        };
+        self.set(statement, Var::Stream(merged, types))
+    }
+
+    fn split(&mut self, statement: &Value) -> Built {
+        let (stream, types) = self.stream_var(statement, "in")?;
+        let branches = statement["branches"].as_array().cloned().unwrap_or_default();
+        let default = opt(statement, "default");
+        let parts: Vec<Stream> = on!(Stream, stream, it => {
+            let mut split = match opt(statement, "named") {
+                Some(name) => it.split_with(name),
+                None => it.split(),
+            };
+            for branch in &branches {
+                let spec = s(branch, "pred");
+                let predicate = move |k: &_, v: &_| must(catalogue::predicate(&spec, &AsKey::key(k), &AsVal::val(v)));
+                let branched = opt(branch, "name").map_or_else(Branched::default, Branched::new);
+                split = split.branch(predicate, branched);
+            }
+            let made = match &default {
+                Some(_) => split.default_branch(Branched::default()),
+                None => split.no_default_branch(),
+            };
+            made.iter().map(|(_, stream)| stream.clone().into()).collect()
+        });
+        let ids = branches.iter().map(|branch| s(branch, "id")).chain(default);
+        for (id, part) in ids.zip(parts) {
+            self.vars.insert(id, Var::Stream(part, types));
+        }
+        Ok(())
+    }
+
+    fn repartition(&mut self, statement: &Value) -> Built {
+        let (stream, types) = self.stream_var(statement, "in")?;
+        let stream: Stream = on!(Stream, stream, it => repartition(it, statement, types).into());
+        self.set(statement, Var::Stream(stream, types))
+    }
+
+    fn to_stream(&mut self, statement: &Value) -> Built {
+        let Var::Table(table, types) = self.var(statement, "in")? else { return not_there_yet(statement) };
+        let name = named(statement);
+        let stream: Stream = match table {
+            Table::Tt(it) => it.to_flat_stream_with(name).into(),
+            Table::Tl(it) => it.to_stream_with(name).into(),
+            Table::Wt(it) => it.to_flat_stream_with(name).into(),
+            Table::Wl(it) => it.to_stream_with(name).into(),
+        };
+        if statement["key"].is_null() {
+            return self.set(statement, Var::Stream(stream, types));
+        }
+        let spec = s(statement, "key");
+        let stream: Stream = on!(Stream, stream, it => {
+            it.select_key(move |k, v| text_of(&spec, &k.key(), &v.val()).map(Key::Text)).into()
+        });
+        let types = Types { key: KeyKind::Text, ..types };
+        self.set(statement, Var::Stream(stream, types))
+    }
+
+    fn to(&mut self, statement: &Value) -> Built {
+        let (stream, types) = self.stream_var(statement, "in")?;
+        let sink = SinkTypes { key: types.key, long: types.long };
+        match opt(statement, "topic") {
+            Some(topic) => self.program.sinks.insert(topic, sink),
+            None => Some(std::mem::replace(&mut self.program.dynamic_sink, sink)),
+        };
+        on!(Stream, stream, it => to(it, statement, types));
+        Ok(())
+    }
+}
+
+fn lock(log: &Mutex<Vec<Value>>) -> std::sync::MutexGuard<'_, Vec<Value>> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn map_table_values(table: Table, map: impl Fn(&OK, OV) -> OV + Send + Sync + 'static, name: Named) -> Table {
+    let none = kstreams::Unmaterialized;
+    on!(Table, table, it => it.map_values_with_key_with(move |k, v| map(&k.key(), v.val()), name, none).into())
+}
+
+fn repartition<K, V>(stream: KStream<K, V>, statement: &Value, types: Types) -> KStream<K, V>
+where
+    K: AsKey + Serdes,
+    V: AsVal + Serdes,
+{
+    let mut repartitioned = Repartitioned::with(K::serde(types), V::serde(types));
+    if let Some(name) = opt(statement, "name") {
+        repartitioned = repartitioned.with_name(name);
+    }
+    if let Some(partitions) = statement["partitions"].as_i64() {
+        repartitioned =
+            repartitioned.with_number_of_partitions(i32::try_from(partitions).unwrap_or(i32::MAX));
+    }
+    stream.repartition_with(repartitioned)
+}
+
+fn to<K, V>(stream: KStream<K, V>, statement: &Value, types: Types)
+where
+    K: AsKey + Serdes,
+    V: AsVal + Serdes,
+{
+    let mut produced = Produced::with(K::serde(types), V::serde(types));
+    if let Some(name) = opt(statement, "named") {
+        produced = produced.with_name(name);
+    }
+    match opt(statement, "topic_fn") {
+        None => stream.to_with(s(statement, "topic").as_str(), produced),
+        Some(spec) => {
+            let shown = format!("fn({spec})");
+            let extractor = move |k: &K, v: &V, _: &RecordMetadata| {
+                text_of(&spec, &k.key(), &v.val()).unwrap_or_default()
+            };
+            stream.to_with(SinkTopic::Extractor(Arc::new(extractor), shown), produced);
+        }
+    }
+}
+
+fn extract(spec: &str, record: &ExtractorRecord<'_, OK, OV>, partition_time: i64) -> Extracted {
+    let field = record.value.as_ref().map(Text::text);
+    let number =
+        field.as_deref().and_then(|text| catalogue::parse_num(text.split(',').next().unwrap_or_default()));
+    Extracted::Timestamp(match spec {
+        "value-num" => number.unwrap_or(-1),
+        "value-num-or-record" => number.unwrap_or(record.timestamp),
+        "value-num-or-partition-time" => number.unwrap_or(partition_time),
+        "record-plus-1000" => record.timestamp + 1000,
+        "fail-on-invalid" if record.timestamp < 0 => return Extracted::Invalid(record.timestamp),
+        _ => record.timestamp,
+    })
+}

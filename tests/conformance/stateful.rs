@@ -1,0 +1,294 @@
+//! Statements that keep state: tables, groupings, aggregations, joins.
+
+use kstreams::state::ValueAndTimestamp;
+use kstreams::{
+    Grouped, Joined, KGroupedStream, KGroupedTable, KTable, Materialized, Named, TimeWindowedKStream,
+    TimeWindows, UnlimitedWindows,
+};
+use serde_json::Value;
+
+use super::catalogue;
+use super::program::{Building, Built, ProgramError, Var, ms, must, named, not_there_yet, opt, s, text_of};
+use super::stores::{KvReader, StoreReader, WindowReader};
+use super::types::{AsKey, OK, OV, Serdes, Stream, Table, Types, WK};
+use super::value::{Key, KeyKind, KeySerde, Val, ValSerde, show, text};
+
+impl Building {
+    /// The statement's Materialized, with a reader registered for a named store.
+    pub(super) fn materialized<K: Serdes, V: Serdes>(
+        &mut self,
+        statement: &Value,
+        types: Types,
+        windowed: bool,
+    ) -> Built<Option<Materialized<K::Serde, V::Serde>>> {
+        let spec = &statement["materialized"];
+        if spec.is_null() {
+            return Ok(None);
+        }
+        let mut materialized = Materialized::with(K::serde(types), V::serde(types));
+        if let Some(name) = opt(spec, "name") {
+            let reader: Box<dyn StoreReader> = match (windowed, is_i64::<V>()) {
+                (false, false) => Box::new(KvReader::<ValueAndTimestamp<OV>>::new(&name)),
+                (false, true) => Box::new(KvReader::<ValueAndTimestamp<i64>>::new(&name)),
+                (true, false) => Box::new(WindowReader::<ValueAndTimestamp<OV>>::new(&name)),
+                (true, true) => Box::new(WindowReader::<ValueAndTimestamp<i64>>::new(&name)),
+            };
+            self.program.stores.insert(name.clone(), reader);
+            materialized = materialized.with_store_name(name);
+        }
+        match spec["store"].as_str() {
+            Some("versioned") => return Err(ProgramError::NotThereYet("versioned".to_owned())),
+            Some("in-memory") => materialized = materialized.in_memory(),
+            None if self.in_memory => materialized = materialized.in_memory(),
+            _ => {}
+        }
+        match spec["caching"].as_bool() {
+            Some(true) => materialized = materialized.with_caching_enabled(),
+            Some(false) => materialized = materialized.with_caching_disabled(),
+            None => {}
+        }
+        if spec["logging"] == false {
+            materialized = materialized.with_logging_disabled();
+        }
+        if let Some(retention) = spec["retention_ms"].as_i64() {
+            materialized = materialized.with_retention_ms(retention);
+        }
+        Ok(Some(materialized))
+    }
+
+    /// As [`materialized`](Self::materialized) where the call always has one.
+    pub(super) fn materialized_or_serdes<K: Serdes, V: Serdes>(
+        &mut self,
+        statement: &Value,
+        types: Types,
+        windowed: bool,
+    ) -> Built<Materialized<K::Serde, V::Serde>> {
+        let given = self.materialized::<K, V>(statement, types, windowed)?;
+        Ok(given.unwrap_or_else(|| {
+            let materialized = Materialized::with(K::serde(types), V::serde(types));
+            if self.in_memory { materialized.in_memory() } else { materialized }
+        }))
+    }
+
+    pub(super) fn table(&mut self, statement: &Value) -> Built {
+        let (consumed, types) = self.consumed(statement);
+        let topic = s(statement, "topic");
+        let table = match self.materialized::<OK, OV>(statement, types, false)? {
+            Some(materialized) => self.builder.table_with(&topic, consumed, materialized),
+            None if self.in_memory => {
+                self.builder.table_with(&topic, consumed, Materialized::default().in_memory())
+            }
+            None => self.builder.table_with(&topic, consumed, Materialized::default()),
+        };
+        self.set(statement, Var::Table(table.into(), types))
+    }
+
+    pub(super) fn to_table(&mut self, statement: &Value) -> Built {
+        let (stream, types) = self.stream_var(statement, "in")?;
+        let Stream::Tt(stream) = stream else { return not_there_yet(statement) };
+        let materialized = self.materialized_or_serdes::<OK, OV>(statement, types, false)?;
+        let table = stream.to_table_with(named(statement), materialized);
+        self.set(statement, Var::Table(table.into(), types))
+    }
+
+    pub(super) fn group(&mut self, statement: &Value) -> Built {
+        let spec = s(statement, "fn");
+        let name = opt(statement, "name");
+        match (self.var(statement, "in")?, statement["op"] == "groupBy") {
+            (Var::Stream(Stream::Tt(stream), types), false) => {
+                let grouped = stream.group_by_key_with(grouped(name, types));
+                self.set(statement, Var::Grouped(grouped, types))
+            }
+            (Var::Stream(Stream::Tt(stream), types), true) => {
+                let types = Types { key: KeyKind::Text, ..types };
+                let key = move |k: &OK, v: &OV| text_of(&spec, k, v).map(Key::Text);
+                let grouped = stream.group_by_with(key, grouped(name, types));
+                self.set(statement, Var::Grouped(grouped, types))
+            }
+            (Var::Stream(Stream::Wt(stream), types), true) => {
+                let types = Types { key: KeyKind::Text, ..types };
+                let key = move |k: &WK, v: &OV| text_of(&spec, &k.key(), v).map(Key::Text);
+                let grouped = stream.group_by_with(key, grouped(name, types));
+                self.set(statement, Var::Grouped(grouped, types))
+            }
+            (Var::Table(Table::Tt(table), types), true) => {
+                let (key, value) = (opt(statement, "key"), opt(statement, "value"));
+                let types = Types {
+                    key: if key.is_some() { KeyKind::Text } else { types.key },
+                    long: value.is_none() && types.long,
+                };
+                let map = move |k: &OK, v: OV| {
+                    let v = &v;
+                    let new_key =
+                        key.as_deref().map_or_else(|| k.clone(), |spec| text_of(spec, k, v).map(Key::Text));
+                    let new =
+                        value.as_deref().map_or_else(|| v.clone(), |spec| text_of(spec, k, v).map(Val::Text));
+                    (new_key, new)
+                };
+                let grouped = table.group_by_with(map, grouped(name, types));
+                self.set(statement, Var::GroupedTable(grouped, types))
+            }
+            _ => not_there_yet(statement),
+        }
+    }
+
+    pub(super) fn windowed_by(&mut self, statement: &Value) -> Built {
+        let Var::Grouped(grouped, types) = self.var(statement, "in")? else {
+            return not_there_yet(statement);
+        };
+        if !matches!(statement["emit"].as_str(), None | Some("on-window-update")) {
+            return Err(ProgramError::NotThereYet("emit".to_owned()));
+        }
+        let window = &statement["window"];
+        let windows = TimeWindows::of_size_and_grace(ms(window, "size_ms"), ms(window, "grace_ms"));
+        let (windowed, size) = match window["type"].as_str() {
+            Some("tumbling") => (grouped.windowed_by(windows), window["size_ms"].as_i64()),
+            Some("hopping") => (
+                grouped.windowed_by(windows.advance_by(ms(window, "advance_ms"))),
+                window["size_ms"].as_i64(),
+            ),
+            Some("unlimited") => {
+                let start = window["start_ms"].as_i64().unwrap_or(0);
+                (grouped.windowed_by(UnlimitedWindows::of().start_on_ms(start)), None)
+            }
+            other => return Err(ProgramError::NotThereYet(format!("{other:?} windows"))),
+        };
+        let key = KeyKind::TimeWindow(size.unwrap_or(i64::MAX));
+        self.set(statement, Var::Windowed(windowed, Types { key, ..types }))
+    }
+
+    pub(super) fn aggregation(&mut self, statement: &Value) -> Built {
+        let (grouped, types) = match self.var(statement, "in")? {
+            Var::Grouped(grouped, types) => (Aggregable::Stream(grouped), types),
+            Var::Windowed(windowed, types) => (Aggregable::Windowed(windowed), types),
+            Var::GroupedTable(grouped, types) => (Aggregable::Table(grouped), types),
+            _ => return not_there_yet(statement),
+        };
+        let windowed = matches!(grouped, Aggregable::Windowed(_));
+        let (f, sub, name) = (s(statement, "fn"), s(statement, "sub"), named(statement));
+        // The store's key is the text; only the result's key is windowed.
+        let stored = |long: bool| Types { key: KeyKind::Text, long };
+        match statement["op"].as_str() {
+            Some("count") => {
+                let m = self.materialized_or_serdes::<OK, i64>(statement, stored(true), windowed)?;
+                let table: Table = match grouped {
+                    Aggregable::Stream(it) => it.count_with(name, m).into(),
+                    Aggregable::Windowed(it) => it.count_with(name, m).into(),
+                    Aggregable::Table(it) => it.count_with(name, m).into(),
+                };
+                self.set(statement, Var::Table(table, Types { long: true, ..types }))
+            }
+            Some("reduce") => {
+                let m = self.materialized_or_serdes::<OK, OV>(statement, stored(types.long), windowed)?;
+                let (add, remove) = (reducer(f, types.long), reducer(sub, types.long));
+                let table: Table = match grouped {
+                    Aggregable::Stream(it) => it.reduce_with(add, name, m).into(),
+                    Aggregable::Windowed(it) => it.reduce_with(add, name, m).into(),
+                    Aggregable::Table(it) => it.reduce_with(add, remove, name, m).into(),
+                };
+                self.set(statement, Var::Table(table, types))
+            }
+            _ => {
+                let long = statement["value_type"] == "long";
+                let m = self.materialized_or_serdes::<OK, OV>(statement, stored(long), windowed)?;
+                let init = s(statement, "init");
+                let start = move || catalogue::initializer(&init);
+                let (add, remove) = (aggregator(f), aggregator(sub));
+                let table: Table = match grouped {
+                    Aggregable::Stream(it) => it.aggregate_with(start, add, name, m).into(),
+                    Aggregable::Windowed(it) => it.aggregate_with(start, add, name, m).into(),
+                    Aggregable::Table(it) => it.aggregate_with(start, add, remove, name, m).into(),
+                };
+                self.set(statement, Var::Table(table, Types { long, ..types }))
+            }
+        }
+    }
+
+    pub(super) fn join(&mut self, statement: &Value) -> Built {
+        let spec = s(statement, "fn");
+        let kind = s(statement, "kind");
+        match (self.var(statement, "in")?, self.var(statement, "other")?) {
+            (Var::Stream(Stream::Tt(stream), types), Var::Table(Table::Tt(table), _)) => {
+                if !statement["grace_ms"].is_null() {
+                    return Err(ProgramError::NotThereYet("join with grace".to_owned()));
+                }
+                let mut joined = Joined::with(OK::serde(types), OV::serde(types));
+                if let Some(name) = opt(statement, "named") {
+                    joined = joined.with_name(name);
+                }
+                let join =
+                    move |k: &OK, l: OV, r: OV| must(catalogue::joiner(&spec, text(k).as_deref(), &l, &r));
+                let result = match kind.as_str() {
+                    "inner" => stream.join_with(&table, join, joined),
+                    _ => stream.left_join_with(
+                        &table,
+                        move |k: &OK, l, r: Option<OV>| join(k, l, r.flatten()),
+                        joined,
+                    ),
+                };
+                self.set(statement, Var::Stream(result.into(), Types { long: false, ..types }))
+            }
+            (Var::Table(Table::Tt(left), types), Var::Table(Table::Tt(right), _)) => {
+                let types = Types { long: false, ..types };
+                let join = move |l: OV, r: OV| must(catalogue::joiner(&spec, None, &l, &r));
+                let name = named(statement);
+                let table = match self.materialized::<OK, OV>(statement, types, false)? {
+                    Some(m) => join_tables(&left, &right, &kind, join, name, m),
+                    None => join_tables(&left, &right, &kind, join, name, kstreams::Unmaterialized),
+                };
+                self.set(statement, Var::Table(table.into(), types))
+            }
+            _ => Err(ProgramError::NotThereYet(format!("{kind} join"))),
+        }
+    }
+}
+
+enum Aggregable {
+    Stream(KGroupedStream<OK, OV>),
+    Windowed(TimeWindowedKStream<OK, OV>),
+    Table(KGroupedTable<OK, OV>),
+}
+
+fn join_tables(
+    left: &KTable<OK, OV>,
+    right: &KTable<OK, OV>,
+    kind: &str,
+    join: impl Fn(OV, OV) -> OV + Send + Sync + 'static,
+    name: Named,
+    materialized: impl kstreams::TableMaterialization<OK, OV>,
+) -> KTable<OK, OV> {
+    match kind {
+        "inner" => left.join_with(right, join, name, materialized),
+        "left" => {
+            left.left_join_with(right, move |l, r: Option<OV>| join(l, r.flatten()), name, materialized)
+        }
+        _ => {
+            let join = move |l: Option<OV>, r: Option<OV>| join(l.flatten(), r.flatten());
+            left.outer_join_with(right, join, name, materialized)
+        }
+    }
+}
+
+fn is_i64<V: 'static>() -> bool {
+    std::any::TypeId::of::<V>() == std::any::TypeId::of::<i64>()
+}
+
+fn grouped(name: Option<String>, types: Types) -> Grouped<Option<KeySerde>, Option<ValSerde>> {
+    let grouped = Grouped::with(OK::serde(types), OV::serde(types));
+    match name {
+        Some(name) => grouped.with_name(name),
+        None => grouped,
+    }
+}
+
+/// A reducer of texts; where the values are longs its result is turned back.
+fn reducer(spec: String, long: bool) -> impl Fn(OV, OV) -> OV + Send + Sync + 'static {
+    move |aggregate, value| {
+        let reduced = catalogue::reducer(&spec, &text(&aggregate).unwrap_or_default(), &show(&value));
+        reduced.map(|text| if long { Val::Long(catalogue::num(Some(&text))) } else { Val::Text(text) })
+    }
+}
+
+fn aggregator(spec: String) -> impl Fn(&OK, OV, OV) -> OV + Send + Sync + 'static {
+    move |key, value, aggregate| must(catalogue::aggregator(&spec, key, &value, &aggregate))
+}

@@ -1,0 +1,138 @@
+//! Reading stores for the kit's queries and final contents.
+
+use kstreams::state::{KeyValueStore, ValueAndTimestamp, WindowStore, Windowed};
+use kstreams_test::TopologyTestDriver;
+use serde_json::{Value, json};
+
+use super::run::{rendered, value_json};
+use super::types::{AsKey, AsVal, OK};
+use super::value::{Key, Val};
+
+type AnyError = Box<dyn std::error::Error>;
+
+/// A store of the program, whatever its type.
+pub(crate) trait StoreReader {
+    fn query(&self, driver: &TopologyTestDriver, query: &Value) -> Result<Vec<Value>, AnyError>;
+    /// `type` and `rows` as at the end of a case.
+    fn contents(&self, driver: &TopologyTestDriver) -> Value;
+}
+
+/// What a store's value looks like in a row: the value, and the timestamp where the store keeps one.
+pub(crate) trait Cell: Clone + Send + 'static {
+    fn cells(self) -> Vec<Value>;
+}
+
+impl Cell for Val {
+    fn cells(self) -> Vec<Value> {
+        vec![value_json(Some(self))]
+    }
+}
+
+impl<V: AsVal> Cell for ValueAndTimestamp<V> {
+    fn cells(self) -> Vec<Value> {
+        vec![value_json(self.value.val()), self.timestamp.into()]
+    }
+}
+
+fn row(first: Value, cell: impl Cell) -> Value {
+    std::iter::once(first).chain(cell.cells()).collect::<Vec<_>>().into()
+}
+
+/// The key of a query as the stores have it.
+fn key_of(query: &Value, field: &str) -> Option<OK> {
+    query[field].as_str().map(|text| Some(Key::Text(text.to_owned())))
+}
+
+/// A key-value store whose values are `V`.
+pub(crate) struct KvReader<V>(String, std::marker::PhantomData<V>);
+
+impl<V> KvReader<V> {
+    pub(crate) fn new(store: &str) -> Self {
+        KvReader(store.to_owned(), std::marker::PhantomData)
+    }
+}
+
+impl<V: Cell> StoreReader for KvReader<V> {
+    fn query(&self, driver: &TopologyTestDriver, query: &Value) -> Result<Vec<Value>, AnyError> {
+        let (from, to) = (key_of(query, "from"), key_of(query, "to"));
+        let op = query["op"].as_str().unwrap_or_default();
+        let rows = driver.with_store(&self.0, |store: &mut KeyValueStore<OK, V>| -> Result<_, AnyError> {
+            let entries: Vec<(OK, V)> = match op {
+                "get" => {
+                    let key = key_of(query, "key").ok_or("no key")?;
+                    store.get(&key)?.map(|value| (key, value)).into_iter().collect()
+                }
+                "all" => store.all()?.collect::<Result<_, _>>()?,
+                "reverse-all" => store.reverse_all()?.collect::<Result<_, _>>()?,
+                "range" => store.range(from.as_ref(), to.as_ref())?.collect::<Result<_, _>>()?,
+                "reverse-range" => {
+                    store.reverse_range(from.as_ref(), to.as_ref())?.collect::<Result<_, _>>()?
+                }
+                "prefix" => {
+                    let prefix = query["from"].as_str().unwrap_or_default().to_owned();
+                    store.prefix_scan(prefix.as_bytes())?.collect::<Result<_, _>>()?
+                }
+                other => return Err(format!("no query {other}").into()),
+            };
+            Ok(entries.into_iter().map(|(key, value)| row(rendered(key), value)).collect())
+        })?;
+        rows
+    }
+
+    fn contents(&self, driver: &TopologyTestDriver) -> Value {
+        let rows = self.query(driver, &json!({ "op": "all" })).unwrap_or_default();
+        json!({ "type": "kv", "rows": rows })
+    }
+}
+
+/// A window store whose values are `V`.
+pub(crate) struct WindowReader<V>(String, std::marker::PhantomData<V>);
+
+impl<V> WindowReader<V> {
+    pub(crate) fn new(store: &str) -> Self {
+        WindowReader(store.to_owned(), std::marker::PhantomData)
+    }
+}
+
+impl<V: Cell> StoreReader for WindowReader<V> {
+    fn query(&self, driver: &TopologyTestDriver, query: &Value) -> Result<Vec<Value>, AnyError> {
+        let (from, to) = (key_of(query, "from"), key_of(query, "to"));
+        let (start, end) = (query["time_from"].as_i64().unwrap_or(0), query["time_to"].as_i64().unwrap_or(0));
+        let op = query["op"].as_str().unwrap_or_default();
+        driver.with_store(&self.0, |store: &mut WindowStore<OK, V>| -> Result<_, AnyError> {
+            if op == "fetch" || op == "backward-fetch" {
+                let key = key_of(query, "key").ok_or("no key")?;
+                let found = match op {
+                    "fetch" => store.fetch(&key, start, end)?,
+                    _ => store.backward_fetch(&key, start, end)?,
+                };
+                let found: Vec<(i64, V)> = found.collect::<Result<_, _>>()?;
+                return Ok(found.into_iter().map(|(start, value)| row(start.into(), value)).collect());
+            }
+            let found: Vec<(Windowed<OK>, V)> = match op {
+                "fetch-keys" => {
+                    store.fetch_range(from.as_ref(), to.as_ref(), start, end)?.collect::<Result<_, _>>()?
+                }
+                "backward-fetch-keys" => store
+                    .backward_fetch_range(from.as_ref(), to.as_ref(), start, end)?
+                    .collect::<Result<_, _>>()?,
+                "fetch-all" => store.fetch_all(start, end)?.collect::<Result<_, _>>()?,
+                "backward-fetch-all" => store.backward_fetch_all(start, end)?.collect::<Result<_, _>>()?,
+                "all" => store.all()?.collect::<Result<_, _>>()?,
+                "reverse-all" => store.backward_all()?.collect::<Result<_, _>>()?,
+                other => return Err(format!("no query {other}").into()),
+            };
+            Ok(found.into_iter().map(|(key, value)| row(windowed(key), value)).collect())
+        })?
+    }
+
+    fn contents(&self, driver: &TopologyTestDriver) -> Value {
+        let mut rows = self.query(driver, &json!({ "op": "all" })).unwrap_or_default();
+        rows.sort_by(|a, b| a[0].as_str().map(str::as_bytes).cmp(&b[0].as_str().map(str::as_bytes)));
+        json!({ "type": "window", "rows": rows })
+    }
+}
+
+fn windowed(key: Windowed<OK>) -> Value {
+    rendered(key.key())
+}
