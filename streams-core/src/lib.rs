@@ -23,7 +23,7 @@ pub mod state_dir;
 pub mod task;
 pub mod topology;
 
-pub use client::ClientError;
+pub use client::{ClientError, Message};
 pub use config::StreamsConfig;
 pub use error::{StreamsError, TopologyError};
 pub use runtime::{

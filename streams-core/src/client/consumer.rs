@@ -34,27 +34,6 @@ pub(crate) enum GroupEvent {
     },
 }
 
-/// Where to begin reading a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StartOffset {
-    /// At this offset.
-    At(i64),
-    /// At the first record that is there.
-    Earliest,
-    /// Behind the last record.
-    Latest,
-}
-
-impl StartOffset {
-    fn native(self) -> Offset {
-        match self {
-            StartOffset::At(offset) => Offset::Offset(offset),
-            StartOffset::Earliest => Offset::Beginning,
-            StartOffset::Latest => Offset::End,
-        }
-    }
-}
-
 /// A committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Committed {
@@ -191,9 +170,9 @@ impl GroupConsumer {
             })
     }
 
-    /// Adds partitions and begins to fetch them.
-    pub(crate) fn assign(&self, partitions: &[(TopicPartition, StartOffset)]) -> Result<(), ClientError> {
-        let list = list(partitions.iter().map(|(partition, start)| (partition, start.native())))?;
+    /// Adds partitions and begins to fetch them, each from an offset.
+    pub(crate) fn assign(&self, partitions: &[(TopicPartition, i64)]) -> Result<(), ClientError> {
+        let list = list(partitions.iter().map(|(partition, start)| (partition, Offset::Offset(*start))))?;
         self.consumer.incremental_assign(&list).map_err(|source| {
             ClientError::request(format!("assigning {} partitions", partitions.len()), source)
         })
@@ -210,10 +189,10 @@ impl GroupConsumer {
     /// Goes on reading assigned partitions elsewhere. Waits for the client's own threads only, at most `timeout`.
     pub(crate) fn seek(
         &self,
-        partitions: &[(TopicPartition, StartOffset)],
+        partitions: &[(TopicPartition, i64)],
         timeout: Duration,
     ) -> Result<(), ClientError> {
-        let list = list(partitions.iter().map(|(partition, start)| (partition, start.native())))?;
+        let list = list(partitions.iter().map(|(partition, start)| (partition, Offset::Offset(*start))))?;
         let doing = || format!("seeking in {} partitions", partitions.len());
         let answer = self
             .consumer
@@ -294,21 +273,21 @@ impl GroupConsumer {
         self.list_offsets(partitions, Offset::Beginning, timeout)
     }
 
-    /// Where the first record of at least this time (ms since the epoch) is; behind the last if there is none.
+    /// Where the first record of at least this time (ms since the epoch) is.
     pub(crate) fn offset_at(
         &self,
         partition: &TopicPartition,
         time_ms: i64,
         timeout: Duration,
-    ) -> Result<StartOffset, ClientError> {
+    ) -> Result<Option<i64>, ClientError> {
         let failed = |source| ClientError::request(format!("looking a time up in {partition}"), source);
         let request = list([(partition, Offset::Offset(time_ms.max(0)))].into_iter())?;
         let answer = self.consumer.offsets_for_times(request, timeout).map_err(failed)?;
         let found =
             answer.find_partition(&partition.topic, partition.partition).map(|element| element.offset());
         Ok(match found {
-            Some(Offset::Offset(offset)) => StartOffset::At(offset),
-            _ => StartOffset::Latest,
+            Some(Offset::Offset(offset)) => Some(offset),
+            _ => None,
         })
     }
 

@@ -19,7 +19,7 @@ mod producer;
 mod queue;
 mod waker;
 
-pub(crate) use consumer::{Committed, GroupConsumer, GroupEvent, StartOffset};
+pub(crate) use consumer::{Committed, GroupConsumer, GroupEvent};
 pub use error::ClientError;
 pub use message::Message;
 pub(crate) use producer::{AckSlot, FailedDelivery, Outgoing, ProduceError, Producer, TopicHandle};

@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rdkafka::bindings as rd;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::consumer::GroupContext;
 use super::message::Message;
 use super::waker::Waker;
+use crate::task::TopicPartition;
 
 /// Keeps a queue's consumer alive. Each queue has its own, so that the reference count that every message holds isn't
 /// shared between threads.
@@ -26,7 +28,9 @@ pub(super) struct QueueOwner {
 pub(crate) enum Fetched {
     /// A record.
     Record(Message),
-    /// The end of the partition was reached; the offset is that of the next record to come.
+    /// The end of the partition was reached; the offset is that of the next record to come. Only of consumers with
+    /// `enable.partition.eof` that are in no group: librdkafka 2.12 takes the end, when it is read in a batch, for a
+    /// record, and a rebalance would then make it skip the next one.
     End(i64),
     /// The partition can't be read; librdkafka goes on trying unless the code says otherwise.
     Error(RDKafkaErrorCode),
@@ -107,6 +111,26 @@ impl PartitionQueue {
             }
         }
         count
+    }
+
+    /// Whether everything up to the high watermark of the last fetch was read; `next` is the offset behind the last record
+    /// read. The client's own position counts control records, which end every transaction and are never seen.
+    pub(crate) fn is_caught_up(&self, partition: &TopicPartition, next: i64) -> bool {
+        let Some(end) = self.cached_end(&partition.topic, partition.partition) else { return false };
+        next >= end || self.position(partition).is_some_and(|position| position >= end)
+    }
+
+    /// The client's position: behind the last record, or control record, that was read.
+    fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&partition.topic, partition.partition);
+        // SAFETY: a live client and a valid list, which is only written to.
+        let answer = unsafe { rd::rd_kafka_position(self.owner.consumer.client().native_ptr(), list.ptr()) };
+        let element = list.find_partition(&partition.topic, partition.partition)?;
+        match element.offset() {
+            Offset::Offset(offset) if answer == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => Some(offset),
+            _ => None,
+        }
     }
 
     /// The high watermark of the partition as of the last fetch, without asking the broker; `None` before the first.

@@ -51,6 +51,7 @@ const KEYS: &[(&str, Rule)] = &[
     ("state.cleanup.delay.ms", Set(|c, v| { c.state_cleanup_delay = millis(v)?; Ok(()) })),
     ("replication.factor", Set(|c, v| { c.replication_factor = number(v, -1, i32::from(i16::MAX), "")?; Ok(()) })),
     ("repartition.purge.interval.ms", Set(|c, v| { c.repartition_purge_interval = millis(v)?; Ok(()) })),
+    ("offsets.recommit.interval.ms", Set(|c, v| { c.offsets_recommit_interval = millis(v)?; Ok(()) })),
     ("windowstore.changelog.additional.retention.ms", Set(|c, v| { c.windowstore_changelog_additional_retention = millis(v)?; Ok(()) })),
     ("topology.optimization", Set(|c, v| { c.topology_optimization = v.parse()?; Ok(()) })),
     ("default.timestamp.extractor", Set(|c, v| { c.default_timestamp_extractor = v.parse()?; Ok(()) })),

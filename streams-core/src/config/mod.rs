@@ -31,6 +31,7 @@
 //! | `state.cleanup.delay.ms` | `state_cleanup_delay` | 600 s | |
 //! | `replication.factor` | `replication_factor` | -1 | of internal topics; -1 is the broker's default |
 //! | `repartition.purge.interval.ms` | `repartition_purge_interval` | 30 s | |
+//! | `offsets.recommit.interval.ms` | `offsets_recommit_interval` | 1 day | ours: unchanged offsets are committed again this often, so that those of quiet inputs do not expire |
 //! | `windowstore.changelog.additional.retention.ms` | `windowstore_changelog_additional_retention` | 1 day | |
 //! | `topic.<setting>` | `topic_configs` | none | of internal topics, below a store's own settings |
 //! | `topology.optimization` | `topology_optimization` | `none` | |
@@ -141,6 +142,8 @@ pub struct StreamsConfig {
     pub replication_factor: i32,
     /// Time between two deletions of committed records from repartition topics.
     pub repartition_purge_interval: Duration,
+    /// Time between two commits of unchanged offsets.
+    pub offsets_recommit_interval: Duration,
     /// Added to the retention of windowed changelogs.
     pub windowstore_changelog_additional_retention: Duration,
     /// Settings of internal topics (without the prefix `topic.`).
@@ -197,6 +200,7 @@ impl StreamsConfig {
             state_cleanup_delay: Duration::from_secs(600),
             replication_factor: -1,
             repartition_purge_interval: Duration::from_secs(30),
+            offsets_recommit_interval: Duration::from_secs(24 * 60 * 60),
             windowstore_changelog_additional_retention: Duration::from_secs(24 * 60 * 60),
             topic_configs: BTreeMap::new(),
             topology_optimization: TopologyOptimization::NONE,

@@ -57,6 +57,9 @@ impl StreamsConfig {
         replication_factor: i32;
         /// `repartition.purge.interval.ms`: time between two deletions of committed records from repartition topics.
         repartition_purge_interval: Duration;
+        /// `offsets.recommit.interval.ms`: time between two commits of unchanged offsets; below the brokers'
+        /// `offsets.retention.minutes`.
+        offsets_recommit_interval: Duration;
         /// `windowstore.changelog.additional.retention.ms`: added to the retention of windowed changelogs.
         windowstore_changelog_additional_retention: Duration;
         /// `topology.optimization`.

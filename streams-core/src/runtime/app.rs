@@ -24,6 +24,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::StreamsConfig;
 use crate::error::StreamsError;
 use crate::handlers::StreamsUncaughtExceptionHandler;
+use crate::metrics::ClientMetrics;
 use crate::state_dir::StateDirectory;
 use crate::topology::Topology;
 
@@ -75,6 +76,7 @@ impl KafkaStreams {
             .transpose()?;
         let process_id = state_dir.as_ref().map_or_else(uuid::Uuid::new_v4, StateDirectory::process_id);
         let settings = Settings::new(config, process_id.to_string())?;
+        let metrics = ClientMetrics::new(&settings.client_id);
         let (sender, events) = channel();
         let uncommitted =
             UncommittedBudget::new(usize::try_from(memory.uncommitted_bytes).unwrap_or(usize::MAX));
@@ -93,6 +95,7 @@ impl KafkaStreams {
             restore_listener: Listener::default(),
             state_dir: Mutex::new(state_dir),
             databases,
+            metrics: Mutex::new(metrics),
             purgeable: Mutex::default(),
             failure: Mutex::new(None),
         };
@@ -116,7 +119,7 @@ impl KafkaStreams {
             let remedy = "an instance can be started once; make a new one to run again";
             return Err(RuntimeError::State { call: "start", state, remedy }.into());
         };
-        self.instance.state.transition(State::Rebalancing);
+        self.instance.transition(State::Rebalancing);
         let (instance, keep) = (self.instance.clone(), self.watch.clone());
         blocking(move || {
             let started = startup::start(&instance, events);
@@ -127,8 +130,8 @@ impl KafkaStreams {
                 }
                 Err(error) => {
                     *instance.state_dir.lock() = None;
-                    instance.state.transition(State::PendingError);
-                    instance.state.transition(State::Error);
+                    instance.transition(State::PendingError);
+                    instance.transition(State::Error);
                     Err(error)
                 }
             }
@@ -150,10 +153,10 @@ impl KafkaStreams {
     fn begin_close(&self, timeout: Duration) {
         drop(self.watch.lock().take());
         let never_started = self.events.lock().take().is_some();
-        if self.instance.state.transition(State::PendingShutdown) {
+        if self.instance.transition(State::PendingShutdown) {
             if never_started {
                 *self.instance.state_dir.lock() = None;
-                self.instance.state.transition(State::NotRunning);
+                self.instance.transition(State::NotRunning);
             } else {
                 self.instance.events.send(Event::Close(timeout));
             }

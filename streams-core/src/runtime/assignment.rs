@@ -88,6 +88,11 @@ impl Plan {
             .collect()
     }
 
+    /// Whether a sub-topology has any input.
+    pub(crate) fn has_inputs(&self, sub_topology: u32) -> bool {
+        self.inputs.contains_key(&sub_topology)
+    }
+
     /// Partitions of all inputs of all sub-topologies.
     pub(crate) fn input_partitions(&self) -> usize {
         let counts = self.inputs.values().flat_map(|inputs| inputs.topics.values());

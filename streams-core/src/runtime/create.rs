@@ -12,6 +12,7 @@ use super::instance::{Instance, TaskEntry, ThreadHandle};
 use super::produce::{ChangelogTarget, Collector};
 use super::task_bundle::{Input, TaskBundle};
 use crate::error::StreamsError;
+use crate::metrics::TaskMetrics;
 use crate::offset_metadata::OffsetMetadata;
 use crate::state_dir::TaskDirectory;
 use crate::task::{Task, TaskEnvironment, TaskHandlers, TaskScope};
@@ -35,8 +36,19 @@ pub(crate) fn create(
     let _span = tracing::debug_span!("create", task = %id).entered();
     match build(instance, &seed) {
         Ok((task, backend, directory, changelogs)) => {
-            let TaskSeed { entry, inputs, .. } = *seed;
-            let mut bundle = TaskBundle { entry, task, backend, directory, inputs, changelogs };
+            let TaskSeed { entry, inputs, thread, .. } = *seed;
+            let level = instance.settings.config.metrics_recording_level;
+            let metrics = TaskMetrics::new(&thread.name, &id.to_string(), level);
+            let mut bundle = TaskBundle {
+                entry,
+                task,
+                backend,
+                directory,
+                inputs,
+                metrics,
+                dropped_before: 0,
+                changelogs,
+            };
             for (index, input) in bundle.inputs.iter().enumerate() {
                 let metadata = OffsetMetadata::decode(&input.committed.metadata);
                 bundle.task.set_partition_time(index, metadata.partition_time);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use kstreams_state_stores::{
     RocksDbConfigSetter, RocksDbResources, RocksDbSettings, StoreError, StoreSpec, TaskBackend, TaskDb,
@@ -39,7 +40,8 @@ pub(crate) fn open(
     task: TaskId,
 ) -> Result<(TaskBackend, Option<TaskDirectory>), StreamsError> {
     let specs = specs(instance, task);
-    let Some(state) = instance.state_dir.lock().clone().filter(|_| specs.iter().any(|spec| spec.persistent)) else {
+    let Some(state) = instance.state_dir.lock().clone().filter(|_| specs.iter().any(|spec| spec.persistent))
+    else {
         return Ok((TaskBackend::Memory, None));
     };
     let directory = state.task_dir(task)?;
@@ -95,5 +97,27 @@ pub(crate) fn changelog_offsets(backend: &TaskBackend) -> Result<BTreeMap<TopicP
                 .collect())
         }
         _ => Ok(BTreeMap::new()),
+    }
+}
+
+/// Makes what is committed safe against a crash: at close.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) fn flush(backend: &TaskBackend) -> Result<(), StoreError> {
+    match backend {
+        TaskBackend::Rocks(db) if db.has_unflushed() => db.flush(),
+        _ => Ok(()),
+    }
+}
+
+/// The same, if the last time is long ago: a quiet task's offsets must not fall behind the retention of its changelogs.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) fn flush_if_due(backend: &TaskBackend) -> Result<(), StoreError> {
+    match backend {
+        TaskBackend::Rocks(db) => db.flush_if_due(Instant::now()),
+        _ => Ok(()),
     }
 }

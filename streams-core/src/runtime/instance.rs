@@ -22,14 +22,15 @@ use super::database::Databases;
 use super::error::RuntimeError;
 use super::restore_listener::Listener;
 use super::settings::Settings;
-use super::state::StateCell;
+use super::state::{State, StateCell};
 use super::task_bundle::TaskBundle;
 use crate::client::{Producer, Waker};
 use crate::clock::Clock;
 use crate::error::StreamsError;
+use crate::metrics::ClientMetrics;
 use crate::state_dir::StateDirectory;
 use crate::task::{Task, TaskId, TopicPartition};
-use crate::topology::Topology;
+use crate::topology::{AutoOffsetReset, Topology};
 
 /// What the group thread is told.
 pub(crate) enum Event {
@@ -45,6 +46,8 @@ pub(crate) enum Event {
     ThreadStopped(usize),
     /// The partition counts of every sub-topology's inputs, as the cluster has them now.
     Metadata(Vec<(u32, PartitionCounts)>),
+    /// The next record of an input is not in its topic any more; where to go on is the source's policy.
+    OffsetGone(TopicPartition, AutoOffsetReset),
     /// Something that concerns the instance as a whole.
     Failed(StreamsError),
     /// Close, within this time.
@@ -219,6 +222,8 @@ pub(crate) struct Instance {
     pub(crate) state_dir: Mutex<Option<StateDirectory>>,
     /// What all databases share: caches and write buffers.
     pub(crate) databases: Databases,
+    /// Of the instance as a whole.
+    pub(crate) metrics: Mutex<ClientMetrics>,
     /// Committed offsets of repartition topics, to be purged up to.
     pub(crate) purgeable: Mutex<BTreeMap<TopicPartition, i64>>,
     /// The error that ended the instance.
@@ -236,6 +241,15 @@ impl Instance {
     /// A thread's handle.
     pub(crate) fn thread(&self, index: usize) -> Option<Arc<ThreadHandle>> {
         self.threads.read().get(index).cloned()
+    }
+
+    /// Changes the state, if that is legal; answers whether it was.
+    pub(crate) fn transition(&self, next: State) -> bool {
+        let changed = self.state.transition(next);
+        if changed {
+            self.metrics.lock().state(next.number());
+        }
+        changed
     }
 
     /// Whether the instance is stopping, so that nothing should be waited for.

@@ -22,7 +22,8 @@ pub(crate) fn ensure(
 ) -> Result<(), StreamsError> {
     let (topology, application_id) = (&instance.topology, &*instance.settings.application_id);
     let parts: Vec<_> = topology.sub_topologies().into_iter().filter(|part| !part.global).collect();
-    let full = |topics: Vec<String>| topics.iter().map(|topic| topology.decorate(application_id, topic)).collect();
+    let full =
+        |topics: Vec<String>| topics.iter().map(|topic| topology.decorate(application_id, topic)).collect();
     let matched = sources::matched_topics(topology, application_id, cluster);
     let sub_topologies: Vec<SubTopologyTopics> = parts
         .iter()

@@ -1,6 +1,6 @@
 //! From tasks that are this instance's now to tasks in the hands of the restore thread: committed offsets, queues, entries.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::instance::TaskEntry;
 use super::rebalance::GroupThread;
 use super::restore::RestoreCommand;
 use super::task_bundle::Input;
-use crate::client::{Committed, StartOffset};
+use crate::client::Committed;
 use crate::error::StreamsError;
 use crate::task::{TaskId, TopicPartition};
 use crate::topology::AutoOffsetReset;
@@ -57,6 +57,7 @@ pub(crate) fn launch(group: &mut GroupThread, tasks: &[TaskId], start: &Start) -
     let committed = read_committed(group, &partitions)?;
     let starts = start_offsets(group, &committed)?;
     let mut committed = committed.into_iter();
+    let mut start_of: BTreeMap<TopicPartition, i64> = starts.iter().cloned().collect();
     let mut seeds = Vec::new();
     for (id, inputs) in inputs {
         let thread_index = instance.least_loaded_thread();
@@ -68,7 +69,8 @@ pub(crate) fn launch(group: &mut GroupThread, tasks: &[TaskId], start: &Start) -
                 group.consumer.split(&partition, thread.mailbox.waker()).map_err(RuntimeError::from)?;
             let committed = committed.next().unwrap_or_else(|| nothing_committed(&partition));
             let reset = instance.settings.reset_of(&instance.topology, &partition.topic);
-            made.push(Input { partition, queue, reset, committed, caught_up: false, idle_since_ms: None });
+            let next_offset = start_of.remove(&partition).unwrap_or(0);
+            made.push(Input { partition, queue, reset, committed, next_offset, idle_since_ms: None });
         }
         instance.tasks.write().insert(id, entry.clone());
         seeds.push(Box::new(TaskSeed { entry, thread, inputs: made, since: Instant::now() }));
@@ -126,33 +128,72 @@ fn read_committed(
     }
 }
 
-/// Where to read each partition from: behind what was committed, else by the policy of its source.
+/// Where to read each partition from: behind what was committed, else by the policy of its source. Offsets are looked up
+/// here, so that it is known when a partition without records is read to its end.
 fn start_offsets(
     group: &GroupThread,
     committed: &[Committed],
-) -> Result<Vec<(TopicPartition, StartOffset)>, StreamsError> {
+) -> Result<Vec<(TopicPartition, i64)>, StreamsError> {
     let instance = &group.instance;
     let mut starts = Vec::with_capacity(committed.len());
     for committed in committed {
-        let partition = committed.partition.clone();
-        let start = match (committed.offset, instance.settings.reset_of(&instance.topology, &partition.topic))
-        {
-            (Some(offset), _) => StartOffset::At(offset),
-            (None, AutoOffsetReset::Earliest) => StartOffset::Earliest,
-            (None, AutoOffsetReset::Latest) => StartOffset::Latest,
-            (None, AutoOffsetReset::ByDurationMs(age_ms)) => {
-                let time = instance.clock.now_ms().saturating_sub(age_ms);
-                group
-                    .consumer
-                    .offset_at(&partition, time, instance.settings.request_timeout)
-                    .map_err(RuntimeError::from)?
-            }
-            (None, AutoOffsetReset::None) => {
-                let (topic, partition) = (partition.topic.to_string(), partition.partition);
-                return Err(RuntimeError::NoOffset { topic, partition }.into());
-            }
+        let partition = &committed.partition;
+        let start = match committed.offset {
+            Some(offset) => offset,
+            None => reset_offset(
+                group,
+                partition,
+                instance.settings.reset_of(&instance.topology, &partition.topic),
+            )?,
         };
-        starts.push((partition, start));
+        starts.push((partition.clone(), start));
     }
     Ok(starts)
+}
+
+/// The offset at which a reset policy begins.
+fn reset_offset(
+    group: &GroupThread,
+    partition: &TopicPartition,
+    policy: AutoOffsetReset,
+) -> Result<i64, StreamsError> {
+    let (consumer, timeout) = (&group.consumer, group.instance.settings.request_timeout);
+    let one = std::slice::from_ref(partition);
+    let found = match policy {
+        AutoOffsetReset::Earliest => consumer.first_offsets(one, timeout),
+        AutoOffsetReset::Latest => consumer.end_offsets(one, timeout),
+        AutoOffsetReset::ByDurationMs(age_ms) => {
+            let time = group.instance.clock.now_ms().saturating_sub(age_ms);
+            match consumer.offset_at(partition, time, timeout) {
+                Ok(Some(offset)) => Ok(vec![offset]),
+                Ok(None) => consumer.end_offsets(one, timeout),
+                Err(error) => Err(error),
+            }
+        }
+        AutoOffsetReset::None => {
+            let (topic, partition) = (partition.topic.to_string(), partition.partition);
+            return Err(RuntimeError::NoOffset { topic, partition }.into());
+        }
+    };
+    Ok(found.map_err(RuntimeError::from)?.first().copied().unwrap_or(0))
+}
+
+/// Reads an input on from where its source's policy says: the next record is not in the topic any more.
+pub(crate) fn on_offset_gone(
+    group: &mut GroupThread,
+    partition: TopicPartition,
+    policy: AutoOffsetReset,
+) -> Result<(), StreamsError> {
+    let ours = group.instance.tasks.read().values().any(|entry| entry.inputs.contains(&partition));
+    if !ours {
+        return Ok(());
+    }
+    // Records of that age are gone: the oldest there are come next.
+    let policy =
+        if let AutoOffsetReset::ByDurationMs(_) = policy { AutoOffsetReset::Earliest } else { policy };
+    let offset = reset_offset(group, &partition, policy)?;
+    tracing::warn!(%partition, offset, "the next record of an input is not in its topic any more; going on at another offset");
+    group.consumer.unassign(std::slice::from_ref(&partition)).map_err(RuntimeError::from)?;
+    group.consumer.assign(&[(partition, offset)]).map_err(RuntimeError::from)?;
+    Ok(())
 }

@@ -1,13 +1,13 @@
 //! Poll: from the partitions' queues into the tasks' buffers.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::error::RuntimeError;
+use super::instance::{Event, Instance};
 use super::task_bundle::{Input, TaskBundle};
-use crate::client::{Fetched, GroupConsumer, StartOffset};
+use crate::client::Fetched;
 use crate::error::StreamsError;
 use crate::task::{RawRecord, Task};
 use crate::topology::AutoOffsetReset;
@@ -16,7 +16,7 @@ use crate::topology::AutoOffsetReset;
 /// answers how many records came. What isn't read stays in librdkafka's queue, and when that is full in the broker.
 pub(crate) fn fill(
     bundle: &mut TaskBundle,
-    consumer: &GroupConsumer,
+    instance: &Instance,
     limit: usize,
     everything: bool,
 ) -> Result<usize, StreamsError> {
@@ -25,7 +25,7 @@ pub(crate) fn fill(
         // Read when half empty, so that batches stay large.
         let buffered = bundle.task.buffered(index);
         if buffered <= limit / 2 && (everything || input.queue.is_ready()) {
-            count += fill_input(&mut bundle.task, index, input, consumer, limit - buffered)?;
+            count += fill_input(&mut bundle.task, index, input, instance, limit - buffered)?;
         }
     }
     Ok(count)
@@ -35,51 +35,48 @@ fn fill_input(
     task: &mut Task,
     index: usize,
     input: &mut Input,
-    consumer: &GroupConsumer,
+    instance: &Instance,
     max: usize,
 ) -> Result<usize, StreamsError> {
     let mut records = 0;
     let mut failed = None;
     let mut unreadable = None;
-    let caught_up = &mut input.caught_up;
+    let next = &mut input.next_offset;
     input.queue.read(max, |fetched| match fetched {
-        Fetched::Record(message) if failed.is_none() => {
-            *caught_up = false;
+        Fetched::Record(message) if failed.is_none() && message.offset() >= *next => {
+            *next = message.offset() + 1;
             records += 1;
             failed = task.enqueue(index, RawRecord::Client(message)).err();
         }
-        Fetched::Record(_) => {}
-        Fetched::End(_) => *caught_up = true,
+        // Read twice, or not to be read any more.
+        Fetched::Record(_) | Fetched::End(_) => {}
         Fetched::Error(code) => unreadable = Some(code),
     });
     match (failed, unreadable) {
         (Some(error), _) => Err(error),
-        (None, Some(code)) => on_fetch_error(input, consumer, code).map(|()| records),
+        (None, Some(code)) => on_fetch_error(input, instance, code).map(|()| records),
         (None, None) => Ok(records),
     }
 }
 
 /// An input can't be read. Most errors pass (librdkafka goes on trying); an offset that is gone doesn't.
 fn on_fetch_error(
-    input: &Input,
-    consumer: &GroupConsumer,
+    input: &mut Input,
+    instance: &Instance,
     code: RDKafkaErrorCode,
 ) -> Result<(), StreamsError> {
-    let partition = &input.partition;
+    let partition = input.partition.clone();
     match code {
         RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
-            let start = match input.reset {
-                AutoOffsetReset::Latest => StartOffset::Latest,
-                AutoOffsetReset::Earliest | AutoOffsetReset::ByDurationMs(_) => StartOffset::Earliest,
-                AutoOffsetReset::None => {
-                    let (topic, partition) = (partition.topic.to_string(), partition.partition);
-                    return Err(RuntimeError::NoOffset { topic, partition }.into());
-                }
-            };
-            tracing::warn!(%partition, ?start, "the next offset of an input is not in the topic any more; going on elsewhere");
-            consumer
-                .seek(&[(partition.clone(), start)], Duration::from_secs(10))
-                .map_err(RuntimeError::from)?;
+            if input.reset == AutoOffsetReset::None {
+                let (topic, partition) = (partition.topic.to_string(), partition.partition);
+                return Err(RuntimeError::NoOffset { topic, partition }.into());
+            }
+            // Offsets may begin again: somebody may have made the topic anew.
+            input.next_offset = 0;
+            // Partitions are assigned anew by the group thread alone: from here it could be taken for an answer to a
+            // rebalance.
+            instance.events.send(Event::OffsetGone(partition, input.reset));
             Ok(())
         }
         RDKafkaErrorCode::TopicAuthorizationFailed

@@ -10,7 +10,7 @@
 //! The rebalance callback only stored the event, so that polling goes on (and the member stays in the group) while threads
 //! commit. Tasks leave the group's assignment only when nobody works on them any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,27 +21,17 @@ use super::error::{Chain, RuntimeError};
 use super::instance::{Event, Instance, Mailbox, ThreadCommand, panic_message};
 use super::launch::{self, Start};
 use super::restore::RestoreCommand;
+use super::revoke::Revocation;
 use super::state::State;
 use super::threads::Threads;
 use crate::client::{GroupConsumer, GroupEvent, Waker};
 use crate::error::StreamsError;
-use crate::handlers::StreamThreadExceptionResponse;
 use crate::task::{TaskId, TopicPartition};
 
 /// The consumer is polled at least this often; its queue wakes the thread earlier.
 const POLL_EVERY: Duration = Duration::from_millis(500);
 /// Threads are checked for being stuck this often.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
-
-/// Partitions that are being given up.
-struct Revocation {
-    /// The group's partitions, which are answered for.
-    partitions: Vec<TopicPartition>,
-    /// Tasks whose release is waited for.
-    waiting: BTreeSet<TaskId>,
-    tasks: BTreeSet<TaskId>,
-    deadline: Instant,
-}
 
 /// The group thread's state.
 pub(crate) struct GroupThread {
@@ -51,9 +41,11 @@ pub(crate) struct GroupThread {
     pub(super) threads: Threads,
     events: Receiver<Event>,
     waker: Arc<Waker>,
-    revocation: Option<Revocation>,
+    pub(super) revocation: Option<Revocation>,
     /// Assignments that came while tasks were being given up.
-    assigned: Vec<Vec<TopicPartition>>,
+    pub(super) assigned: Vec<Vec<TopicPartition>>,
+    /// What has to wait until the revocation is answered: assigning now would be taken for the answer.
+    pub(super) deferred: Vec<Event>,
     /// Whether the group has answered at all.
     joined: bool,
     /// Tasks to be made anew as soon as their present owner has released them.
@@ -70,6 +62,7 @@ impl GroupThread {
         events: Receiver<Event>,
         waker: Arc<Waker>,
     ) -> Self {
+        let joined = instance.plan.read().subscription().is_empty();
         GroupThread {
             instance,
             consumer,
@@ -79,7 +72,9 @@ impl GroupThread {
             waker,
             revocation: None,
             assigned: Vec::new(),
-            joined: false,
+            deferred: Vec::new(),
+            // Without a subscription (patterns that match nothing yet) there is no answer to wait for.
+            joined,
             reopening: BTreeSet::new(),
             next_watch: Instant::now() + WATCH_EVERY,
         }
@@ -97,20 +92,25 @@ impl GroupThread {
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "the instance stops");
                 *self.instance.failure.lock() = Some(Arc::new(error));
-                self.instance.state.transition(State::PendingError);
+                self.instance.transition(State::PendingError);
                 (State::Error, self.instance.settings.give_up_timeout)
             }
         };
         let instance = self.instance.clone();
         super::shutdown::shut_down(self, timeout);
-        instance.state.transition(end);
+        instance.transition(end);
     }
 
     /// Serves the group until `close`, whose time it answers.
     fn serve(&mut self) -> Result<Duration, StreamsError> {
         loop {
             self.waker.wait(POLL_EVERY);
-            for event in self.poll()? {
+            let events = self.poll()?;
+            if !events.is_empty() {
+                // There may be more: the queue only reports that it was empty.
+                self.waker.wake();
+            }
+            for event in events {
                 self.on_group_event(event)?;
             }
             while let Ok(event) = self.events.try_recv() {
@@ -142,7 +142,10 @@ impl GroupThread {
                 self.assigned.push(partitions);
                 Ok(())
             }
-            GroupEvent::Assigned(partitions) => self.on_assigned(&partitions),
+            GroupEvent::Assigned(partitions) => self.on_assigned(&partitions).inspect_err(|_| {
+                // The group waits for an answer, also from a member that is about to leave.
+                let _ = self.consumer.assign(&[]);
+            }),
             GroupEvent::Revoked { partitions, lost } => {
                 self.on_revoked(partitions, lost);
                 Ok(())
@@ -150,10 +153,10 @@ impl GroupThread {
         }
     }
 
-    fn on_assigned(&mut self, partitions: &[TopicPartition]) -> Result<(), StreamsError> {
+    pub(super) fn on_assigned(&mut self, partitions: &[TopicPartition]) -> Result<(), StreamsError> {
         let _span = tracing::info_span!("rebalance", assigned = partitions.len()).entered();
         self.joined = true;
-        self.instance.state.transition(State::Rebalancing);
+        self.instance.transition(State::Rebalancing);
         let tasks: Vec<TaskId> = {
             let plan = self.instance.plan.read();
             partitions.iter().filter_map(|partition| plan.task_of(partition)).collect()
@@ -162,110 +165,24 @@ impl GroupThread {
         launch::launch(self, &tasks, &Start::Assign)
     }
 
-    fn on_revoked(&mut self, partitions: Vec<TopicPartition>, lost: bool) {
-        let _span = tracing::info_span!("rebalance", revoked = partitions.len(), lost).entered();
-        self.instance.state.transition(State::Rebalancing);
-        let tasks: BTreeSet<TaskId> = {
-            let plan = self.instance.plan.read();
-            partitions.iter().filter_map(|partition| plan.task_of(partition)).collect()
-        };
-        tracing::info!(tasks = %list(&tasks), lost, "tasks revoked");
-        self.reopening.retain(|id| !tasks.contains(id));
-        let deadline = Instant::now() + self.instance.settings.give_up_timeout;
-        let waiting = self.take_back(&tasks, !lost, deadline);
-        match &mut self.revocation {
-            // Losing the membership while tasks are given up: all of it is answered together.
-            Some(revocation) => {
-                revocation.partitions.extend(partitions);
-                revocation.waiting.extend(waiting);
-                revocation.tasks.extend(tasks);
-            }
-            None => self.revocation = Some(Revocation { partitions, waiting, tasks, deadline }),
-        }
-    }
-
-    /// Tells the owners of these tasks to give them up; answers those that are to be waited for.
-    pub(super) fn take_back(
-        &mut self,
-        tasks: &BTreeSet<TaskId>,
-        commit: bool,
-        deadline: Instant,
-    ) -> BTreeSet<TaskId> {
-        let entries = self.instance.tasks.read();
-        let mut waiting = BTreeSet::new();
-        let mut by_thread: BTreeMap<usize, Vec<TaskId>> = BTreeMap::new();
-        for id in tasks {
-            let Some(entry) = entries.get(id) else { continue };
-            if !commit {
-                entry.owned.store(false, Ordering::Release);
-            }
-            waiting.insert(*id);
-            if entry.handed_over.load(Ordering::Acquire) {
-                by_thread.entry(entry.thread).or_default().push(*id);
-            } else {
-                self.restorer.send(RestoreCommand::Drop(*id));
+    /// For the shutdown: answers what the group still waits for, so that it can be left.
+    pub(super) fn answer_group(&mut self) {
+        for event in self.poll().unwrap_or_default() {
+            let answered = match event {
+                GroupEvent::Assigned(_) => self.consumer.assign(&[]),
+                GroupEvent::Revoked { partitions, .. } => self.consumer.unassign(&partitions),
+            };
+            if let Err(error) = answered {
+                tracing::debug!(%error, "cannot answer the group");
             }
         }
-        drop(entries);
-        for (thread, tasks) in by_thread {
-            let told = self.instance.thread(thread).is_some_and(|thread| {
-                thread.mailbox.send(ThreadCommand::GiveUp { tasks: tasks.clone(), commit, deadline })
-            });
-            if !told {
-                // The thread has failed, and with it closed its tasks.
-                for id in tasks {
-                    waiting.remove(&id);
-                }
-            }
-        }
-        waiting
-    }
-
-    /// Answers a revocation when every task was released, or it has waited long enough.
-    fn check_revocation(&mut self) -> Result<(), StreamsError> {
-        let done = |revocation: &mut Revocation| {
-            revocation.waiting.is_empty() || Instant::now() >= revocation.deadline
-        };
-        let Some(revocation) = self.revocation.take_if(done) else { return Ok(()) };
-        if !revocation.waiting.is_empty() {
-            tracing::warn!(
-                tasks = %list(&revocation.waiting),
-                "tasks were not given up in time; what they did since their last commit is done again elsewhere"
-            );
-            self.fence(&revocation.waiting);
-        }
-        let mut inputs: BTreeSet<TopicPartition> = revocation.partitions.iter().cloned().collect();
-        for id in &revocation.tasks {
-            if let Some(entry) = self.instance.tasks.write().remove(id) {
-                inputs.extend(entry.inputs.iter().cloned());
-            }
-        }
-        let inputs: Vec<_> = inputs.into_iter().collect();
-        self.consumer.unassign(&inputs).map_err(RuntimeError::from)?;
-        for partitions in std::mem::take(&mut self.assigned) {
-            self.on_assigned(&partitions)?;
-        }
-        Ok(())
-    }
-
-    /// Makes sure that threads commit nothing more for these tasks.
-    fn fence(&self, tasks: &BTreeSet<TaskId>) {
-        // A commit that is being answered holds the lock; it is bounded by the client, and this by a shorter time.
-        let gate = self.instance.commit_gate.try_write_for(Duration::from_secs(10));
-        let entries = self.instance.tasks.read();
-        for id in tasks {
-            if let Some(entry) = entries.get(id) {
-                entry.owned.store(false, Ordering::Release);
-            }
-        }
-        drop(gate);
     }
 
     /// For the shutdown: takes events off the queue, and closes tasks that are in them.
     pub(super) fn drain_events(&mut self) {
         while let Ok(event) = self.events.try_recv() {
             if let Event::Restored(bundle) = event {
-                bundle.close_dirty();
+                bundle.close_dirty(self.instance.clock.now_ms());
             }
         }
     }
@@ -291,6 +208,8 @@ impl GroupThread {
             }
             Event::ThreadStopped(index) => tracing::debug!(thread = index, "thread stopped"),
             Event::Metadata(counts) => super::watch::compare(self, &counts)?,
+            event @ Event::OffsetGone(..) if self.revocation.is_some() => self.deferred.push(event),
+            Event::OffsetGone(partition, policy) => launch::on_offset_gone(self, partition, policy)?,
             Event::Failed(error) => return Err(error),
             Event::Close(timeout) => return Ok(Some(timeout)),
         }
@@ -302,7 +221,7 @@ impl GroupThread {
         let revoked = self.revocation.as_ref().is_some_and(|revocation| revocation.tasks.contains(&entry.id));
         if revoked || !entry.owned.load(Ordering::Acquire) {
             // The restore thread was told to drop it, and answers that it is released.
-            bundle.close_dirty();
+            bundle.close_dirty(self.instance.clock.now_ms());
             return;
         }
         entry.handed_over.store(true, Ordering::Release);
@@ -313,62 +232,16 @@ impl GroupThread {
 
     fn on_released(&mut self, id: TaskId) -> Result<(), StreamsError> {
         let awaited = self.revocation.as_mut().is_some_and(|revocation| revocation.waiting.remove(&id));
-        // Else it was given up to be made anew.
-        if !awaited && self.reopening.remove(&id) { launch::relaunch(self, &[id]) } else { Ok(()) }
-    }
-
-    /// A failed thread has closed its tasks: nobody waits for their release.
-    fn release_tasks_of(&mut self, index: usize) {
-        let tasks = self.instance.tasks.read();
-        for entry in tasks.values().filter(|entry| entry.thread == index) {
-            if let Some(revocation) = &mut self.revocation {
-                revocation.waiting.remove(&entry.id);
-            }
+        if awaited || !self.reopening.contains(&id) {
+            return Ok(());
         }
-    }
-
-    /// Asks the uncaught exception handler.
-    fn on_failure(
-        &mut self,
-        error: StreamsError,
-        go_on: impl FnOnce(&mut Self) -> Result<(), StreamsError>,
-    ) -> Result<(), StreamsError> {
-        match self.instance.settings.uncaught(&error) {
-            StreamThreadExceptionResponse::ReplaceThread => {
-                self.instance.state.transition(State::Rebalancing);
-                go_on(self)
-            }
-            StreamThreadExceptionResponse::ShutdownClient => Err(error),
-            StreamThreadExceptionResponse::ShutdownApplication => {
-                tracing::error!(
-                    "the application was asked to shut down: other instances have to be stopped by hand, the group protocol in use cannot tell them"
-                );
-                Err(error)
-            }
+        // It was given up to be made anew.
+        if self.revocation.is_some() {
+            self.deferred.push(Event::Released(id));
+            return Ok(());
         }
-    }
-
-    /// Starts a new thread in the place of a failed one; it gets the same tasks, from their last commit.
-    fn replace_thread(&mut self, index: usize) -> Result<(), StreamsError> {
-        self.threads.replace(&self.instance, &self.consumer, index)?;
-        let (mut closed, mut restoring) = (Vec::new(), BTreeSet::new());
-        for entry in self.instance.tasks.read().values().filter(|entry| entry.thread == index) {
-            if self.revocation.as_ref().is_some_and(|revocation| revocation.tasks.contains(&entry.id)) {
-                continue;
-            }
-            if entry.handed_over.load(Ordering::Acquire) {
-                closed.push(entry.id);
-            } else {
-                // It was made with the producer of the failed thread, so it is made again.
-                entry.owned.store(false, Ordering::Release);
-                restoring.insert(entry.id);
-            }
-        }
-        for id in restoring {
-            self.reopening.insert(id);
-            self.restorer.send(RestoreCommand::Drop(id));
-        }
-        launch::relaunch(self, &closed)
+        self.reopening.remove(&id);
+        launch::relaunch(self, &[id])
     }
 
     /// RUNNING when every task has been handed over and nothing is being given up.
@@ -378,7 +251,7 @@ impl GroupThread {
             && self.instance.state.get() == State::Rebalancing
             && self.instance.tasks.read().values().all(|entry| entry.running.load(Ordering::Acquire))
         {
-            self.instance.state.transition(State::Running);
+            self.instance.transition(State::Running);
         }
     }
 

@@ -97,7 +97,7 @@ impl RestoreThread {
             }
         }
         for task in self.tasks.drain(..) {
-            task.close(&self.consumer);
+            task.close(&self.consumer, self.instance.clock.now_ms());
         }
         self.seeds.clear();
         self.consumer.close(Duration::from_secs(5));
@@ -111,7 +111,7 @@ impl RestoreThread {
                 Ok(RestoreCommand::Drop(id)) => {
                     self.seeds.retain(|(seed, _)| seed.entry.id != id);
                     if let Some(at) = self.tasks.iter().position(|task| task.id() == id) {
-                        self.tasks.swap_remove(at).close(&self.consumer);
+                        self.tasks.swap_remove(at).close(&self.consumer, self.instance.clock.now_ms());
                     }
                     self.instance.events.send(Event::Released(id));
                 }
@@ -174,6 +174,7 @@ impl RestoreThread {
                     index += 1;
                 }
                 Ok(Step::Done) => {
+                    task.flush_metrics(self.instance.clock.now_ms());
                     // Hand-over counts as work: the loop looks at its commands again at once.
                     read += 1;
                     let bundle = self.tasks.swap_remove(index).finish();
@@ -183,7 +184,7 @@ impl RestoreThread {
                     read += 1;
                     let task = self.tasks.swap_remove(index);
                     let id = task.id();
-                    task.close(&self.consumer);
+                    task.close(&self.consumer, self.instance.clock.now_ms());
                     self.instance.events.send(Event::RestoreFailed(id, error));
                 }
             }
@@ -204,6 +205,8 @@ impl RestoreThread {
             let restored: u64 = self.tasks.iter().map(Restoring::restored).sum();
             let remaining: i64 = self.tasks.iter().map(Restoring::remaining).sum();
             tracing::info!(tasks = self.tasks.len(), restored, remaining, "restoring state");
+            let now_ms = self.instance.clock.now_ms();
+            self.tasks.iter_mut().for_each(|task| task.flush_metrics(now_ms));
         }
     }
 }

@@ -12,8 +12,9 @@ use super::error::RuntimeError;
 use super::instance::{Instance, RestoreProgress};
 use super::restore_listener::Listener;
 use super::task_bundle::TaskBundle;
-use crate::client::{Fetched, GroupConsumer, Message, PartitionQueue, StartOffset, Waker};
+use crate::client::{Fetched, GroupConsumer, Message, PartitionQueue, Waker};
 use crate::error::StreamsError;
+use crate::metrics::RestoreMetrics;
 use crate::task::TopicPartition;
 
 /// Records read from one changelog at a time.
@@ -68,6 +69,7 @@ pub(crate) struct Restoring {
     bundle: TaskBundle,
     changelogs: Vec<Changelog>,
     listener: Listener,
+    metrics: RestoreMetrics,
     timeout: Duration,
 }
 
@@ -83,7 +85,10 @@ impl Restoring {
                 *bundle.entry.restore.write() =
                     changelogs.iter().map(|changelog| changelog.progress.clone()).collect();
                 let listener = instance.restore_listener.clone();
-                Ok(Restoring { bundle, changelogs, listener, timeout: instance.settings.request_timeout })
+                let thread = format!("{}-StateUpdater-1", instance.settings.client_id);
+                let metrics = RestoreMetrics::new(&thread, &bundle.entry.id.to_string());
+                let timeout = instance.settings.request_timeout;
+                Ok(Restoring { bundle, changelogs, listener, metrics, timeout })
             }
             Err(error) => Err((Box::new(bundle), error)),
         }
@@ -101,6 +106,12 @@ impl Restoring {
     /// Records restored so far.
     pub(crate) fn restored(&self) -> u64 {
         self.changelogs.iter().map(|changelog| changelog.restored).sum()
+    }
+
+    /// Hands the metrics on.
+    pub(crate) fn flush_metrics(&mut self, now_ms: i64) {
+        self.metrics.remaining(u64::try_from(self.remaining()).unwrap_or(0));
+        self.metrics.flush(now_ms);
     }
 
     /// Stores that are being rebuilt now.
@@ -138,7 +149,7 @@ impl Restoring {
                 Phase::Tail(queue)
             };
             self.listener.start(&changelog.progress, changelog.next, changelog.end);
-            starts.push((changelog.partition().clone(), StartOffset::At(changelog.next)));
+            starts.push((changelog.partition().clone(), changelog.next));
         }
         if !starts.is_empty() {
             consumer.assign(&starts).map_err(RuntimeError::from)?;
@@ -194,7 +205,9 @@ impl Restoring {
             _ => {}
         }
         let count = messages.len();
-        changelog.restored += count as u64;
+        let records = u64::try_from(count).unwrap_or(u64::MAX);
+        changelog.restored += records;
+        self.metrics.restore.add(records);
         changelog.advance(next);
         if count > 0 {
             self.listener.batch(&changelog.progress, changelog.next, count);
@@ -287,7 +300,7 @@ impl Restoring {
     }
 
     /// Breaks off: the task goes elsewhere, or it failed.
-    pub(crate) fn close(mut self, consumer: &GroupConsumer) {
+    pub(crate) fn close(mut self, consumer: &GroupConsumer, now_ms: i64) {
         let mut partitions = Vec::new();
         for changelog in &mut self.changelogs {
             if matches!(changelog.phase, Phase::Bulk(..) | Phase::Tail(_)) {
@@ -299,7 +312,7 @@ impl Restoring {
         if let Err(error) = consumer.unassign(&partitions) {
             tracing::warn!(%error, "cannot give changelogs up");
         }
-        self.bundle.close_dirty();
+        self.bundle.close_dirty(now_ms);
     }
 }
 

@@ -19,10 +19,8 @@ const DELIVERY_TIMEOUT_MS: u64 = 120_000;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the first answer of a broker is waited for: long enough for one that restarts, short enough for a person.
 const STARTUP_TIMEOUT: Duration = Duration::from_secs(30);
-/// Unchanged offsets are committed again this often: well below the shortest sensible `offsets.retention.minutes`.
-const RECOMMIT_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often the sources' metadata are looked at.
-const METADATA_INTERVAL: Duration = Duration::from_secs(30);
+/// How often the sources' metadata are looked at, unless the consumer's `metadata.max.age.ms` says otherwise.
+const METADATA_INTERVAL_MS: u64 = 30_000;
 /// Tasks that are taken away get at most this long to commit: a rebalance waits for them.
 const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -42,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) max_batch: usize,
     pub(crate) repartition_purge_interval: Duration,
     pub(crate) metadata_interval: Duration,
+    pub(crate) cleanup_delay: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) startup_timeout: Duration,
     pub(crate) delivery_timeout: Duration,
@@ -79,12 +78,13 @@ impl Settings {
             client_id,
             threads: config.num_stream_threads.max(1),
             commit_interval: config.commit_interval,
-            recommit_interval: RECOMMIT_INTERVAL,
+            recommit_interval: config.offsets_recommit_interval,
             max_task_idle_ms: config.max_task_idle.as_millis(),
             buffered_records_per_partition: config.buffered_records_per_partition.max(1),
             max_batch: config.max_poll_records.max(1),
             repartition_purge_interval: config.repartition_purge_interval,
-            metadata_interval: METADATA_INTERVAL,
+            metadata_interval: millis(&consumer, "topic.metadata.refresh.interval.ms", METADATA_INTERVAL_MS),
+            cleanup_delay: config.state_cleanup_delay,
             request_timeout: config.default_api_timeout.min(REQUEST_TIMEOUT),
             startup_timeout: config.default_api_timeout.min(STARTUP_TIMEOUT),
             delivery_timeout: millis(&producer, "delivery.timeout.ms", DELIVERY_TIMEOUT_MS),
@@ -102,7 +102,10 @@ impl Settings {
 
     /// The main consumer's settings; `partitions` are all that the instance could come to own.
     pub(crate) fn main_consumer(&self, partitions: usize) -> Result<ClientConfig, ConfigError> {
-        self.config.main_consumer(&self.process_id, partitions).map(client)
+        let mut config = self.config.main_consumer(&self.process_id, partitions).map(client)?;
+        // See `Fetched::End`: with it, a rebalance skips records.
+        config.set("enable.partition.eof", "false");
+        Ok(config)
     }
 
     /// The restore consumer's settings.

@@ -21,13 +21,7 @@ pub(crate) fn shut_down(mut group: GroupThread, timeout: Duration) {
     group.restorer.send(RestoreCommand::Stop);
     while !group.threads.all_ended() && Instant::now() < deadline {
         // Goes on serving the group, so that the last commits are those of a member.
-        match group.poll() {
-            Ok(events) => drop(events),
-            Err(error) => {
-                tracing::warn!(%error, "the group cannot be served any more");
-                break;
-            }
-        }
+        group.answer_group();
         group.drain_events();
         group.wait(Duration::from_millis(20));
     }
@@ -35,6 +29,7 @@ pub(crate) fn shut_down(mut group: GroupThread, timeout: Duration) {
         tracing::warn!("a processing thread did not stop in time; its uncommitted results are dropped");
     }
     group.drain_events();
+    group.finish_revocation();
     group.instance.tasks.write().clear();
     group.instance.threads.write().clear();
     let GroupThread { consumer, instance, .. } = group;

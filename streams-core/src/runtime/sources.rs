@@ -58,7 +58,9 @@ pub(crate) fn matched_topics(
     let mut matched: BTreeMap<u32, Vec<String>> = BTreeMap::new();
     for part in topology.sub_topologies().into_iter().filter(|part| !part.global) {
         for &node in &part.nodes {
-            if let NodeKind::Source { topics: SourceTopics::Pattern(pattern), .. } = &topology.nodes[node].kind {
+            if let NodeKind::Source { topics: SourceTopics::Pattern(pattern), .. } =
+                &topology.nodes[node].kind
+            {
                 let topics = cluster.keys().filter(|topic| matches(pattern, topic, &named)).cloned();
                 matched.entry(part.id).or_default().extend(topics);
             }

@@ -31,7 +31,8 @@ pub(crate) fn start(instance: &Arc<Instance>, events: Receiver<Event>) -> Result
     let admin: Arc<Admin> = Arc::new(admin_client(&settings.admin()?)?);
     cluster::wait_for_broker(&admin, &settings.config.bootstrap_servers, settings.startup_timeout)
         .map_err(RuntimeError::from)?;
-    let plan = plan(instance, &admin)?;
+    let manager = TopicManager::new(&settings.config.admin(&settings.process_id)?, settings.startup_timeout)?;
+    let plan = plan(instance, &admin, &manager)?;
     if plan.subscription().is_empty() && !sources::has_patterns(&instance.topology) {
         return Err(crate::TopologyError::Invalid("the topology has no source: add one".to_owned()).into());
     }
@@ -53,7 +54,7 @@ pub(crate) fn start(instance: &Arc<Instance>, events: Receiver<Event>) -> Result
     let restore = RestoreThread::new(instance.clone(), restore_consumer, commands, restore_waker.clone());
     let restorer = RestoreThread::mailbox(sender, &restore_waker);
     instance.spawn(format!("{}-StateUpdater-1", settings.client_id), move || restore.run())?;
-    let watch = Watch::start(instance, admin)?;
+    let watch = Watch::start(instance, admin, manager)?;
 
     let topics: Vec<&str> = subscription.iter().map(|topic| &**topic).collect();
     if !topics.is_empty() {
@@ -71,7 +72,7 @@ fn admin_client(config: &ClientConfig) -> Result<Admin, RuntimeError> {
 }
 
 /// Source topics are there, internal topics made or checked: what makes which task.
-fn plan(instance: &Instance, admin: &Admin) -> Result<Plan, StreamsError> {
+fn plan(instance: &Instance, admin: &Admin, manager: &TopicManager) -> Result<Plan, StreamsError> {
     let settings = &instance.settings;
     let timeout = settings.request_timeout;
     let before = cluster::all_topics(admin, timeout).map_err(RuntimeError::from)?;
@@ -80,8 +81,7 @@ fn plan(instance: &Instance, admin: &Admin) -> Result<Plan, StreamsError> {
     {
         return Err(RuntimeError::UnknownSourceTopic { topic }.into());
     }
-    let manager = TopicManager::new(&settings.config.admin(&settings.process_id)?, settings.startup_timeout)?;
-    super::internal::ensure(instance, &manager, &before)?;
+    super::internal::ensure(instance, manager, &before)?;
     // Topics that were just made show up when every broker has heard of them.
     let deadline = std::time::Instant::now() + timeout;
     loop {

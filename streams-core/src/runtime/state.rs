@@ -50,6 +50,19 @@ pub enum State {
 }
 
 impl State {
+    /// The JVM's number of the state (`client-state` of `stream-metrics`).
+    pub(crate) fn number(self) -> u8 {
+        match self {
+            State::Created => 0,
+            State::Rebalancing => 1,
+            State::Running => 2,
+            State::PendingShutdown => 3,
+            State::NotRunning => 4,
+            State::PendingError => 5,
+            State::Error => 6,
+        }
+    }
+
     /// Whether tasks run or are about to.
     pub fn is_running_or_rebalancing(self) -> bool {
         matches!(self, State::Running | State::Rebalancing)

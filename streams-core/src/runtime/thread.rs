@@ -16,11 +16,13 @@ use std::time::{Duration, Instant};
 
 use super::choose;
 use super::commit::{self, CommitOutcome, Committer};
+use super::database;
 use super::delivery;
 use super::error::RuntimeError;
 use super::instance::{Event, Instance, ThreadCommand, ThreadHandle, panic_message};
 use super::poll;
 use super::task_bundle::TaskBundle;
+use super::thread_meter::{Step, ThreadMeter};
 use crate::client::GroupConsumer;
 use crate::error::StreamsError;
 use crate::task::TaskId;
@@ -33,8 +35,9 @@ const ROUND_TARGET: Duration = Duration::from_millis(100);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// The longest wait while some task waits for another input (`max.task.idle.ms`).
 const IDLE_CHECK: Duration = Duration::from_millis(10);
-/// A commit by interval doesn't insist longer than this on a group that is rebalancing.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(2);
+/// A commit by interval doesn't insist while the group rebalances: processing goes on, and the commit comes a little
+/// later.
+const POSTPONE: Duration = Duration::from_millis(200);
 
 /// The state of one processing thread.
 pub(crate) struct ProcessingThread {
@@ -43,6 +46,7 @@ pub(crate) struct ProcessingThread {
     consumer: Arc<GroupConsumer>,
     commands: Receiver<ThreadCommand>,
     tasks: Vec<TaskBundle>,
+    meter: ThreadMeter,
     batch: usize,
     next_commit: Instant,
     next_recommit: Instant,
@@ -65,12 +69,14 @@ impl ProcessingThread {
         let now = Instant::now();
         let settings = &instance.settings;
         let (next_commit, next_recommit) = (now + settings.commit_interval, now + settings.recommit_interval);
+        let meter = ThreadMeter::new(&handle.name);
         ProcessingThread {
             instance,
             handle,
             consumer,
             commands,
             tasks: Vec::new(),
+            meter,
             batch: FIRST_BATCH,
             next_commit,
             next_recommit,
@@ -86,9 +92,10 @@ impl ProcessingThread {
             Err(RuntimeError::Panic { thread: self.handle.name.clone(), message }.into())
         });
         self.handle.heartbeat.rest();
+        let now_ms = self.instance.clock.now_ms();
         for bundle in self.tasks.drain(..) {
             bundle.entry.running.store(false, Ordering::Release);
-            bundle.close_dirty();
+            bundle.close_dirty(now_ms);
         }
         let event = match result {
             Ok(()) => Event::ThreadStopped(index),
@@ -115,6 +122,11 @@ impl ProcessingThread {
         work += self.punctuate()?;
         self.commit_if_due()?;
         delivery::check(&self.instance, &self.handle.producer)?;
+        if self.meter.is_due() {
+            let now_ms = self.instance.clock.now_ms();
+            self.meter.flush(now_ms);
+            self.tasks.iter_mut().for_each(|bundle| bundle.flush_metrics(now_ms));
+        }
         if work == 0 {
             self.wait();
         }
@@ -146,6 +158,7 @@ impl ProcessingThread {
     }
 
     fn run_task(&mut self, mut bundle: TaskBundle) -> Result<(), StreamsError> {
+        self.meter.metrics.task_created.add(1);
         let initialized = bundle.task.initialize();
         tracing::info!(task = %bundle.entry.id, "task runs");
         bundle.entry.running.store(true, Ordering::Release);
@@ -173,13 +186,15 @@ impl ProcessingThread {
             Ok(!commit && leaving.is_empty())
         };
         let clean = matches!(outcome, Ok(true));
+        let now_ms = self.instance.clock.now_ms();
         for bundle in leaving {
             let id = bundle.entry.id;
             bundle.entry.running.store(false, Ordering::Release);
+            self.meter.metrics.task_closed.add(1);
             if clean {
-                bundle.close()
+                bundle.close(now_ms)
             } else {
-                bundle.close_dirty()
+                bundle.close_dirty(now_ms)
             }
             tracing::info!(task = %id, clean, "task closed");
         }
@@ -198,12 +213,17 @@ impl ProcessingThread {
         }
         let limit = self.instance.settings.buffered_records_per_partition;
         let mut count = 0;
+        let start = Instant::now();
         for bundle in &mut self.tasks {
-            count += poll::fill(bundle, &self.consumer, limit, sweep)?;
+            count += poll::fill(bundle, &self.instance, limit, sweep)?;
             if sweep {
+                let id = bundle.entry.id;
+                database::flush_if_due(&bundle.backend)
+                    .map_err(|source| StreamsError::Store { task: id.to_string(), source })?;
                 poll::note_ends(bundle);
             }
         }
+        self.meter.done(Step::Poll, start, count);
         Ok(count)
     }
 
@@ -214,8 +234,14 @@ impl ProcessingThread {
         let now_ms = self.instance.clock.now_ms();
         let mut count = 0;
         for bundle in &mut self.tasks {
-            count += process_task(bundle, self.batch, idle_ms, now_ms)?;
+            let began = Instant::now();
+            let processed = process_task(bundle, self.batch, idle_ms, now_ms)?;
+            if processed > 0 {
+                bundle.metrics.processed(u64::try_from(processed).unwrap_or(u64::MAX), nanos(began), 0);
+                count += processed;
+            }
         }
+        self.meter.done(Step::Process, start, count);
         let spent = start.elapsed();
         if spent > ROUND_TARGET {
             self.batch = (self.batch / 2).max(1);
@@ -227,13 +253,16 @@ impl ProcessingThread {
 
     /// Step 4.
     fn punctuate(&mut self) -> Result<usize, StreamsError> {
-        let now_ms = self.instance.clock.now_ms();
+        let (start, now_ms) = (Instant::now(), self.instance.clock.now_ms());
         let mut count = 0;
         for bundle in &mut self.tasks {
             if bundle.task.next_wall_clock_punctuation().is_some_and(|due| due <= now_ms) {
+                let began = Instant::now();
                 count += usize::from(bundle.task.punctuate_wall_clock()?);
+                bundle.metrics.punctuated(nanos(began));
             }
         }
+        self.meter.done(Step::Punctuate, start, count);
         Ok(count)
     }
 
@@ -254,14 +283,16 @@ impl ProcessingThread {
         // Threads commit all their tasks or those that asked for it, as in the JVM.
         let all = by_interval || over_budget || recommit;
         let mut tasks = std::mem::take(&mut self.tasks);
-        let committer = self.committer(now + COMMIT_PATIENCE, recommit);
+        let committer = self.committer(now, recommit);
         let mut due: Vec<&mut TaskBundle> = tasks
             .iter_mut()
             .filter(|bundle| recommit || bundle.task.commit_requested() || all && bundle.task.commit_needed())
             .collect();
         let outcome =
             if due.is_empty() { Ok(CommitOutcome::Done) } else { commit::commit(&committer, &mut due) };
+        let committed = due.len();
         self.tasks = tasks;
+        self.meter.done(Step::Commit, now, committed);
         let settings = &self.instance.settings;
         match outcome? {
             CommitOutcome::Done => {
@@ -273,11 +304,11 @@ impl ProcessingThread {
                 }
             }
             CommitOutcome::Postponed(error) => {
-                tracing::info!(%error, "commit postponed");
-                self.next_commit = now + Duration::from_secs(1).min(settings.commit_interval);
+                tracing::debug!(%error, "commit postponed");
+                self.next_commit = Instant::now() + POSTPONE;
             }
             // The group thread has taken a task away and says so next.
-            CommitOutcome::NotOwned => self.next_commit = now + Duration::from_millis(100),
+            CommitOutcome::NotOwned => self.next_commit = Instant::now() + POSTPONE,
         }
         Ok(())
     }
@@ -313,6 +344,10 @@ impl ProcessingThread {
         self.handle.heartbeat.rest();
         self.handle.mailbox.waker().wait(until.saturating_duration_since(now));
     }
+}
+
+fn nanos(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Processes up to `max` records of one task.

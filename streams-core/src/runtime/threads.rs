@@ -64,6 +64,7 @@ impl Threads {
         });
         let thread = ProcessingThread::new(instance.clone(), handle.clone(), consumer.clone(), commands);
         let join = instance.spawn(name, move || thread.run(index))?;
+        instance.metrics.lock().alive_stream_threads(settings.threads);
         let mut handles = instance.threads.write();
         if index < handles.len() {
             handles[index] = handle;

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
@@ -18,11 +18,16 @@ use super::assignment::PartitionCounts;
 use super::cluster;
 use super::error::{Chain, RuntimeError};
 use super::instance::{Event, Instance};
+use super::internal;
 use super::rebalance::GroupThread;
-use super::sources;
+use super::sources::{self, ClusterTopics};
 use crate::client::Waker;
 use crate::error::StreamsError;
+use crate::internal_topics::TopicManager;
 use crate::task::{TaskId, TopicPartition};
+
+/// Old local state is looked for this often; how old it has to be is `state.cleanup.delay.ms`.
+const CLEANUP_EVERY: Duration = Duration::from_secs(60);
 
 /// The watch's state.
 pub(crate) struct Watch {
@@ -30,6 +35,7 @@ pub(crate) struct Watch {
     admin: Arc<AdminClient<DefaultClientContext>>,
     stop: Arc<AtomicBool>,
     waker: Arc<Waker>,
+    topics: TopicManager,
     /// What was purged last, so that nothing is purged twice.
     purged: BTreeMap<TopicPartition, i64>,
 }
@@ -52,10 +58,11 @@ impl Watch {
     pub(crate) fn start(
         instance: &Arc<Instance>,
         admin: Arc<AdminClient<DefaultClientContext>>,
+        topics: TopicManager,
     ) -> Result<WatchHandle, RuntimeError> {
         let (stop, waker) = (Arc::new(AtomicBool::new(false)), Arc::new(Waker::default()));
         let handle = WatchHandle { stop: stop.clone(), waker: waker.clone() };
-        let watch = Watch { instance: instance.clone(), admin, stop, waker, purged: BTreeMap::new() };
+        let watch = Watch { instance: instance.clone(), admin, topics, stop, waker, purged: BTreeMap::new() };
         let name = format!("{}-watch", instance.settings.client_id);
         instance.spawn(name, move || watch.run())?;
         Ok(handle)
@@ -66,6 +73,7 @@ impl Watch {
         let (metadata_every, purge_every) = (settings.metadata_interval, settings.repartition_purge_interval);
         let (mut next_metadata, mut next_purge) =
             (Instant::now() + metadata_every, Instant::now() + purge_every);
+        let mut next_cleanup = Instant::now();
         while !self.stop.load(Ordering::Acquire) {
             let now = Instant::now();
             if now >= next_metadata {
@@ -76,7 +84,11 @@ impl Watch {
                 next_purge = now + purge_every;
                 self.purge();
             }
-            let next = next_metadata.min(next_purge);
+            if now >= next_cleanup {
+                next_cleanup = now + CLEANUP_EVERY;
+                self.clean_up();
+            }
+            let next = next_metadata.min(next_purge).min(next_cleanup);
             self.waker.wait(next.saturating_duration_since(Instant::now()));
         }
     }
@@ -92,12 +104,39 @@ impl Watch {
         };
         match sources::counts(&self.instance.topology, &settings.application_id, &topics) {
             Ok(counts) => {
+                if let Err(error) = self.prepare(&topics, &counts) {
+                    self.instance.events.send(Event::Failed(error));
+                    return;
+                }
                 self.instance.events.send(Event::Metadata(counts));
             }
             Err(RuntimeError::UnknownSourceTopic { topic }) => {
                 self.instance.events.send(Event::Failed(RuntimeError::TopicVanished { topic }.into()));
             }
             Err(error) => tracing::warn!(error = %Chain(&error), "the sources' metadata make no sense"),
+        }
+    }
+
+    /// A part of the topology that had no inputs, because its pattern matched nothing, needs its internal topics before
+    /// it gets tasks.
+    fn prepare(&self, topics: &ClusterTopics, counts: &[(u32, PartitionCounts)]) -> Result<(), StreamsError> {
+        let new = {
+            let plan = self.instance.plan.read();
+            counts.iter().any(|(part, counts)| !counts.is_empty() && !plan.has_inputs(*part))
+        };
+        if new { internal::ensure(&self.instance, &self.topics, topics) } else { Ok(()) }
+    }
+
+    /// Deletes folders of tasks that moved away.
+    fn clean_up(&self) {
+        let Some(directory) = self.instance.state_dir.lock().clone() else { return };
+        let now_ms = self.instance.clock.now_ms();
+        match directory.clean_obsolete(now_ms, self.instance.settings.cleanup_delay) {
+            Ok(deleted) if deleted.is_empty() => {}
+            Ok(deleted) => {
+                tracing::info!(tasks = %super::rebalance::list(&deleted), "deleted local state of tasks that moved away")
+            }
+            Err(error) => tracing::warn!(error = %Chain(&error), "cannot delete old local state"),
         }
     }
 
@@ -163,7 +202,7 @@ fn reopen(group: &mut GroupThread, tasks: &BTreeSet<TaskId>) {
     if ours.is_empty() {
         return;
     }
-    group.instance.state.transition(super::State::Rebalancing);
+    group.instance.transition(super::State::Rebalancing);
     let deadline = Instant::now() + group.instance.settings.give_up_timeout;
     group.reopening.extend(&ours);
     group.take_back(&ours, true, deadline);

@@ -44,6 +44,13 @@ impl Cluster {
         Cluster { bootstrap, prefix, state: tempfile::tempdir().unwrap(), broker }
     }
 
+    /// The broker at this address, which the test runs itself.
+    pub fn at(bootstrap: &str) -> Cluster {
+        log();
+        let prefix = format!("t{}", uuid::Uuid::new_v4().simple());
+        Cluster { bootstrap: bootstrap.to_owned(), prefix, state: tempfile::tempdir().unwrap(), broker: None }
+    }
+
     /// A name that no other test has.
     pub fn name(&self, name: &str) -> String {
         format!("{}-{name}", self.prefix)

@@ -1,0 +1,150 @@
+//! Failures while records are processed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use kstreams_core::handlers::StreamThreadExceptionResponse;
+use kstreams_core::processor::{ProcessResult, Processor, ProcessorContext};
+use kstreams_core::{KafkaStreams, State, Topology};
+use kstreams_embedded_broker::{BrokerConfig, EmbeddedBroker};
+use kstreams_state_stores::Record;
+
+use crate::cluster::{Cluster, run, wait_for_state};
+use crate::topologies::word_count;
+
+/// Passes values on; panics at `poison` as long as `left` is above 0.
+struct Fragile {
+    left: Arc<AtomicUsize>,
+}
+
+impl Processor<(), String, (), String> for Fragile {
+    fn process(
+        &mut self,
+        record: Record<(), String>,
+        ctx: &mut ProcessorContext<'_, (), String>,
+    ) -> ProcessResult {
+        let armed = |left: usize| left.checked_sub(1);
+        if record.value == "poison"
+            && self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, armed).is_ok()
+        {
+            panic!("bad luck");
+        }
+        ctx.forward(record)
+    }
+}
+
+fn fragile(input: &str, output: &str, left: &Arc<AtomicUsize>) -> Topology {
+    let mut topology = Topology::new();
+    let left = left.clone();
+    topology.add_source::<(), String>("in", input).unwrap();
+    topology.add_processor("fragile", move || Fragile { left: left.clone() }, &["in"]).unwrap();
+    topology.add_sink::<(), String>("out", output, &["fragile"]).unwrap();
+    topology
+}
+
+fn values(cluster: &Cluster, topic: &str) -> Vec<String> {
+    use rdkafka::Message as _;
+    let records = cluster.read_all(topic);
+    records.iter().map(|record| String::from_utf8(record.payload().unwrap().to_vec()).unwrap()).collect()
+}
+
+/// A panic in user code stops its thread; a new one takes over from the last commit, and no record is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_thread_goes_on_from_the_last_commit() {
+    let cluster = Cluster::start().await;
+    let (input, output) = (cluster.name("in"), cluster.name("out"));
+    cluster.create_topic(&input, 1).await;
+    cluster.create_topic(&output, 1).await;
+    let left = Arc::new(AtomicUsize::new(2));
+    let streams = KafkaStreams::new(fragile(&input, &output, &left), cluster.config("app")).unwrap();
+    streams.set_uncaught_exception_handler(|_: &(dyn std::error::Error + 'static)| {
+        StreamThreadExceptionResponse::ReplaceThread
+    });
+    streams.start().await.unwrap();
+    cluster.produce_lines(&input, ["one", "poison", "three"]);
+    let deadline = std::time::Instant::now() + crate::cluster::DEADLINE;
+    while !values(&cluster, &output).ends_with(&["one", "poison", "three"].map(String::from)) {
+        assert!(std::time::Instant::now() < deadline, "{:?}", values(&cluster, &output));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(left.load(Ordering::SeqCst), 0, "it failed twice");
+    wait_for_state(&streams, State::Running).await;
+    assert!(streams.close(Duration::from_secs(30)).await);
+    cluster.stop().await;
+}
+
+/// Without a handler the instance stops and says where it failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_handler_the_instance_stops_and_names_the_record() {
+    let cluster = Cluster::start().await;
+    let (input, output) = (cluster.name("in"), cluster.name("out"));
+    cluster.create_topic(&input, 1).await;
+    cluster.create_topic(&output, 1).await;
+    let left = Arc::new(AtomicUsize::new(1));
+    let streams = run(fragile(&input, &output, &left), cluster.config("app")).await;
+    cluster.produce_lines(&input, ["one", "poison"]);
+    wait_for_state(&streams, State::Error).await;
+    let failure = streams.failure().unwrap();
+    for part in ["fragile", input.as_str(), "offset 1", "bad luck"] {
+        assert!(failure.contains(part), "{part} is missing: {failure}");
+    }
+    cluster.stop().await;
+}
+
+/// Brokers go away and come back under a running application: it waits, and goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_restarted_under_a_running_application() {
+    if std::env::var("BOOTSTRAP_SERVERS").is_ok() {
+        // The cluster that others use isn't ours to restart; the embedded broker shows the same.
+        return;
+    }
+    let data = tempfile::tempdir().unwrap();
+    let config = || BrokerConfig::new().data_dir(data.path());
+    let broker = EmbeddedBroker::start(config()).await.unwrap();
+    let address = broker.address().to_string();
+    let cluster = Cluster::at(&address);
+    let (input, output) = (cluster.name("lines"), cluster.name("counts"));
+    cluster.create_topic(&input, 2).await;
+    cluster.create_topic(&output, 1).await;
+    let streams = run(word_count(&input, &output), cluster.config("app")).await;
+    cluster.produce_lines(&input, ["a b", "a"]);
+    cluster.wait_for_counts(&output, &[("a".to_owned(), 2), ("b".to_owned(), 1)].into());
+    broker.shutdown().await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let broker = EmbeddedBroker::start(config().listen(address.as_str())).await.unwrap();
+    cluster.produce_lines(&input, ["a b", "a"]);
+    cluster.wait_for_counts(&output, &[("a".to_owned(), 4), ("b".to_owned(), 2)].into());
+    assert!(streams.close(Duration::from_secs(30)).await);
+    broker.shutdown().await.unwrap();
+}
+
+/// The committed offset was deleted by retention: the source's policy says where to go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_committed_offset_that_is_gone_is_reset_by_the_policy() {
+    let cluster = Cluster::start().await;
+    let (input, output) = (cluster.name("in"), cluster.name("out"));
+    cluster.create_topic(&input, 1).await;
+    cluster.create_topic(&output, 1).await;
+    let none = Arc::new(AtomicUsize::new(0));
+    let streams = run(fragile(&input, &output, &none), cluster.config("app")).await;
+    cluster.produce_lines(&input, ["one", "two"]);
+    let wait = async |count: usize| {
+        let deadline = std::time::Instant::now() + crate::cluster::DEADLINE;
+        while values(&cluster, &output).len() != count {
+            assert!(std::time::Instant::now() < deadline, "{:?}", values(&cluster, &output));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    wait(2).await;
+    assert!(streams.close(Duration::from_secs(30)).await);
+    cluster.produce_lines(&input, ["three", "four", "five"]);
+    let mut gone = rdkafka::TopicPartitionList::new();
+    gone.add_partition_offset(&input, 0, rdkafka::Offset::Offset(4)).unwrap();
+    cluster.admin().delete_records(&gone, &rdkafka::admin::AdminOptions::new()).await.unwrap();
+    let streams = run(fragile(&input, &output, &none), cluster.config("app")).await;
+    wait(3).await;
+    assert_eq!(values(&cluster, &output), ["one", "two", "five"]);
+    assert!(streams.close(Duration::from_secs(30)).await);
+    cluster.stop().await;
+}

@@ -1,0 +1,67 @@
+//! Sources by pattern, and topics that come later.
+
+use std::time::Duration;
+
+use kstreams_core::topology::SourceTopics;
+use kstreams_core::{State, Topology};
+use regex::Regex;
+
+use crate::cluster::{Cluster, run, wait_for_state};
+
+fn copy(pattern: &str, output: &str) -> Topology {
+    let mut topology = Topology::new();
+    let topics: SourceTopics = Regex::new(pattern).unwrap().into();
+    topology.add_source::<(), String>("in", topics).unwrap();
+    topology.add_sink::<(), String>("out", output, &["in"]).unwrap();
+    topology
+}
+
+async fn wait_for_records(cluster: &Cluster, topic: &str, count: usize) {
+    let deadline = std::time::Instant::now() + crate::cluster::DEADLINE;
+    while cluster.read_all(topic).len() != count {
+        assert!(std::time::Instant::now() < deadline, "{} records", cluster.read_all(topic).len());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A topic created later that is no larger than those there is added to the tasks; a larger one stops the instance
+/// before instances could disagree about tasks.
+#[tokio::test(flavor = "multi_thread")]
+async fn later_topics_are_added_and_too_large_ones_stop_the_instance() {
+    let cluster = Cluster::start().await;
+    let output = cluster.name("out");
+    let (first, later, large) = (cluster.name("in-a"), cluster.name("in-b"), cluster.name("in-c"));
+    cluster.create_topic(&first, 3).await;
+    cluster.create_topic(&output, 1).await;
+    let config = cluster.config("app").set("metadata.max.age.ms", "300");
+    let streams = run(copy(&format!("{}.*", cluster.name("in-")), &output), config).await;
+    cluster.produce_lines(&first, ["1", "2", "3"]);
+    wait_for_records(&cluster, &output, 3).await;
+
+    cluster.create_topic(&later, 2).await;
+    cluster.produce_lines(&later, ["4", "5"]);
+    wait_for_records(&cluster, &output, 5).await;
+    cluster.produce_lines(&first, ["6", "7", "8"]);
+    wait_for_records(&cluster, &output, 8).await;
+
+    cluster.create_topic(&large, 4).await;
+    wait_for_state(&streams, State::Error).await;
+    let failure = streams.failure().unwrap();
+    assert!(failure.contains(&large) && failure.contains("restart"), "{failure}");
+    cluster.stop().await;
+}
+
+/// A pattern that matches nothing at first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_without_topics_waits_for_them() {
+    let cluster = Cluster::start().await;
+    let (input, output) = (cluster.name("in-a"), cluster.name("out"));
+    cluster.create_topic(&output, 1).await;
+    let config = cluster.config("app").set("metadata.max.age.ms", "300");
+    let streams = run(copy(&format!("{}.*", cluster.name("in-")), &output), config).await;
+    cluster.create_topic(&input, 2).await;
+    cluster.produce_lines(&input, ["1", "2", "3"]);
+    wait_for_records(&cluster, &output, 3).await;
+    assert!(streams.close(Duration::from_secs(30)).await);
+    cluster.stop().await;
+}

@@ -1,0 +1,79 @@
+//! Topics on which little happens: offsets that must not expire, repartition topics that must not grow.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kstreams_core::Topology;
+use kstreams_embedded_broker::{BrokerConfig, Clock, ManualClock, SystemClock};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use crate::cluster::{Cluster, DEADLINE, run};
+use crate::topologies::word_count;
+
+/// Brokers forget offsets of topics outside a group's subscription by age, even while the group lives. Those of a quiet
+/// topic that isn't its sub-topology's representative are committed again before that.
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_of_a_quiet_topic_do_not_expire() {
+    if std::env::var("BOOTSTRAP_SERVERS").is_ok() {
+        // Needs a broker whose clock can be moved.
+        return;
+    }
+    let clock = Arc::new(ManualClock::new(SystemClock.now_ms()));
+    let config = BrokerConfig::new()
+        .clock(clock.clone())
+        .set("offsets.retention.minutes", "10")
+        .unwrap()
+        .set("offsets.retention.check.interval.ms", "50")
+        .unwrap();
+    let cluster = Cluster::with_broker(config).await;
+    let (busy, quiet, output) = (cluster.name("a-busy"), cluster.name("b-quiet"), cluster.name("out"));
+    cluster.create_topic(&busy, 2).await;
+    cluster.create_topic(&quiet, 1).await;
+    cluster.create_topic(&output, 1).await;
+    cluster.produce_lines(&quiet, ["once"]);
+    let mut topology = Topology::new();
+    topology.add_source::<(), String>("in", [busy.as_str(), quiet.as_str()]).unwrap();
+    topology.add_sink::<(), String>("out", output.as_str(), &["in"]).unwrap();
+    let config = cluster.config("app").offsets_recommit_interval(Duration::from_millis(200));
+    let streams = run(topology, config).await;
+    let deadline = std::time::Instant::now() + DEADLINE;
+    while cluster.committed("app", &quiet, 0) != Some(1) {
+        assert!(std::time::Instant::now() < deadline, "{:?}", cluster.committed("app", &quiet, 0));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Four times the retention passes, in steps below it, each with a commit of unchanged offsets in between.
+    for _ in 0..8 {
+        clock.advance(5 * 60_000);
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert_eq!(cluster.committed("app", &quiet, 0), Some(1));
+    }
+    assert!(streams.close(Duration::from_secs(30)).await);
+    cluster.stop().await;
+}
+
+/// Committed records of repartition topics are deleted.
+#[tokio::test(flavor = "multi_thread")]
+async fn repartition_topics_are_purged_of_committed_records() {
+    let cluster = Cluster::start().await;
+    let (input, output) = (cluster.name("lines"), cluster.name("counts"));
+    cluster.create_topic(&input, 1).await;
+    cluster.create_topic(&output, 1).await;
+    let config = cluster.config("app").repartition_purge_interval(Duration::from_millis(200));
+    let streams = run(word_count(&input, &output), config).await;
+    cluster.produce_lines(&input, ["a b c"]);
+    let repartition = format!("{}-words-repartition", cluster.name("app"));
+    let consumer: BaseConsumer =
+        rdkafka::ClientConfig::new().set("bootstrap.servers", &cluster.bootstrap).create().unwrap();
+    let deadline = std::time::Instant::now() + DEADLINE;
+    loop {
+        let marks = consumer.fetch_watermarks(&repartition, 0, DEADLINE).unwrap();
+        if marks == (3, 3) {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{marks:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    cluster.wait_for_counts(&output, &[("a".to_owned(), 1), ("b".to_owned(), 1), ("c".to_owned(), 1)].into());
+    assert!(streams.close(Duration::from_secs(30)).await);
+    cluster.stop().await;
+}
