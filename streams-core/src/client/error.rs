@@ -80,6 +80,8 @@ impl ClientError {
                     | C::AllBrokersDown
                     | C::LeaderNotAvailable
                     | C::NotLeaderForPartition
+                    | C::UnknownTopicOrPartition
+                    | C::OffsetNotAvailable
                     | C::WaitingForCoordinator
                     | C::NetworkException
                     | C::InProgress

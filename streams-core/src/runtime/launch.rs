@@ -10,7 +10,7 @@ use super::instance::TaskEntry;
 use super::rebalance::GroupThread;
 use super::restore::RestoreCommand;
 use super::task_bundle::Input;
-use crate::client::Committed;
+use crate::client::{ClientError, Committed};
 use crate::error::StreamsError;
 use crate::task::{TaskId, TopicPartition};
 use crate::topology::AutoOffsetReset;
@@ -24,8 +24,10 @@ pub(crate) enum Start {
     Again(BTreeSet<TopicPartition>),
 }
 
-/// One request for committed offsets; they are asked for again until `task.timeout.ms`.
-const COMMITTED_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of one request; it is repeated until `task.timeout.ms`.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// After an answer that may change: a topic that was just made has no leader yet.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// A seek waits for the client's own threads only.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -105,7 +107,6 @@ fn nothing_committed(partition: &TopicPartition) -> Committed {
     Committed { partition: partition.clone(), offset: None, metadata: String::new() }
 }
 
-/// Asks until there is an answer: without it nothing can start. Heartbeats go on meanwhile.
 fn read_committed(
     group: &GroupThread,
     partitions: &[TopicPartition],
@@ -113,15 +114,20 @@ fn read_committed(
     if partitions.is_empty() {
         return Ok(Vec::new());
     }
+    ask(group, || group.consumer.committed(partitions, REQUEST_TIMEOUT))
+}
+
+/// Asks until there is an answer, at most `task.timeout.ms`: without it nothing can start. Heartbeats go on meanwhile.
+fn ask<T>(group: &GroupThread, request: impl Fn() -> Result<T, ClientError>) -> Result<T, StreamsError> {
     let give_up = Instant::now() + group.instance.settings.task_timeout;
     loop {
-        match group.consumer.committed(partitions, COMMITTED_TIMEOUT) {
-            Ok(committed) => return Ok(committed),
+        match request() {
+            Ok(answer) => return Ok(answer),
             Err(error)
                 if error.is_retriable() && Instant::now() < give_up && !group.instance.is_closing() =>
             {
-                tracing::warn!(%error, "no answer about committed offsets; asking again");
-                std::thread::sleep(Duration::from_millis(200));
+                tracing::debug!(%error, "no answer yet; asking again");
+                std::thread::sleep(RETRY_AFTER);
             }
             Err(error) => return Err(RuntimeError::from(error).into()),
         }
@@ -135,47 +141,48 @@ fn start_offsets(
     committed: &[Committed],
 ) -> Result<Vec<(TopicPartition, i64)>, StreamsError> {
     let instance = &group.instance;
-    let mut starts = Vec::with_capacity(committed.len());
-    for committed in committed {
-        let partition = &committed.partition;
-        let start = match committed.offset {
-            Some(offset) => offset,
-            None => reset_offset(
-                group,
-                partition,
-                instance.settings.reset_of(&instance.topology, &partition.topic),
-            )?,
-        };
-        starts.push((partition.clone(), start));
+    let mut by_policy: BTreeMap<AutoOffsetReset, Vec<TopicPartition>> = BTreeMap::new();
+    for unknown in committed.iter().filter(|committed| committed.offset.is_none()) {
+        let policy = instance.settings.reset_of(&instance.topology, &unknown.partition.topic);
+        by_policy.entry(policy).or_default().push(unknown.partition.clone());
+    }
+    let mut starts: Vec<(TopicPartition, i64)> = committed
+        .iter()
+        .filter_map(|committed| committed.offset.map(|offset| (committed.partition.clone(), offset)))
+        .collect();
+    for (policy, partitions) in by_policy {
+        let offsets = reset_offsets(group, &partitions, policy)?;
+        starts.extend(partitions.into_iter().zip(offsets));
     }
     Ok(starts)
 }
 
-/// The offset at which a reset policy begins.
-fn reset_offset(
+/// The offsets at which a reset policy begins, in the order of `partitions`.
+fn reset_offsets(
     group: &GroupThread,
-    partition: &TopicPartition,
+    partitions: &[TopicPartition],
     policy: AutoOffsetReset,
-) -> Result<i64, StreamsError> {
-    let (consumer, timeout) = (&group.consumer, group.instance.settings.request_timeout);
-    let one = std::slice::from_ref(partition);
-    let found = match policy {
-        AutoOffsetReset::Earliest => consumer.first_offsets(one, timeout),
-        AutoOffsetReset::Latest => consumer.end_offsets(one, timeout),
+) -> Result<Vec<i64>, StreamsError> {
+    let consumer = &group.consumer;
+    match policy {
+        AutoOffsetReset::Earliest => ask(group, || consumer.first_offsets(partitions, REQUEST_TIMEOUT)),
+        AutoOffsetReset::Latest => ask(group, || consumer.end_offsets(partitions, REQUEST_TIMEOUT)),
         AutoOffsetReset::ByDurationMs(age_ms) => {
             let time = group.instance.clock.now_ms().saturating_sub(age_ms);
-            match consumer.offset_at(partition, time, timeout) {
-                Ok(Some(offset)) => Ok(vec![offset]),
-                Ok(None) => consumer.end_offsets(one, timeout),
-                Err(error) => Err(error),
+            let mut offsets = ask(group, || consumer.end_offsets(partitions, REQUEST_TIMEOUT))?;
+            for (partition, offset) in partitions.iter().zip(&mut offsets) {
+                let found = ask(group, || consumer.offset_at(partition, time, REQUEST_TIMEOUT))?;
+                *offset = found.unwrap_or(*offset);
             }
+            Ok(offsets)
         }
         AutoOffsetReset::None => {
-            let (topic, partition) = (partition.topic.to_string(), partition.partition);
-            return Err(RuntimeError::NoOffset { topic, partition }.into());
+            let first = partitions.first();
+            let topic = first.map(|partition| partition.topic.to_string()).unwrap_or_default();
+            let partition = first.map_or(-1, |partition| partition.partition);
+            Err(RuntimeError::NoOffset { topic, partition }.into())
         }
-    };
-    Ok(found.map_err(RuntimeError::from)?.first().copied().unwrap_or(0))
+    }
 }
 
 /// Reads an input on from where its source's policy says: the next record is not in the topic any more.
@@ -191,7 +198,8 @@ pub(crate) fn on_offset_gone(
     // Records of that age are gone: the oldest there are come next.
     let policy =
         if let AutoOffsetReset::ByDurationMs(_) = policy { AutoOffsetReset::Earliest } else { policy };
-    let offset = reset_offset(group, &partition, policy)?;
+    let offsets = reset_offsets(group, std::slice::from_ref(&partition), policy)?;
+    let offset = offsets.first().copied().unwrap_or(0);
     tracing::warn!(%partition, offset, "the next record of an input is not in its topic any more; going on at another offset");
     group.consumer.unassign(std::slice::from_ref(&partition)).map_err(RuntimeError::from)?;
     group.consumer.assign(&[(partition, offset)]).map_err(RuntimeError::from)?;

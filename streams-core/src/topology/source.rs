@@ -35,7 +35,7 @@ pub enum Extracted {
 pub type TimestampExtractor<K, V> = Arc<dyn Fn(&ExtractorRecord<'_, K, V>, i64) -> Extracted + Send + Sync>;
 
 /// Where to start reading when nothing is committed (KIP-1106).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AutoOffsetReset {
     /// From the oldest record.
     Earliest,
