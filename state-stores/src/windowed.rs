@@ -82,6 +82,9 @@ impl<S: Serde> Serde for WindowedSerde<S> {
         let window = Window::of_size(i64::from_be_bytes(*start), self.window_size_ms);
         Ok(Windowed { key: self.key.deserialize(key)?, window })
     }
+    fn window_bytes(&self) -> usize {
+        START_BYTES
+    }
     fn for_topic(&self, topic: &str, is_key: bool) -> Self {
         WindowedSerde { key: self.key.for_topic(topic, is_key), window_size_ms: self.window_size_ms }
     }

@@ -106,6 +106,12 @@ pub trait Serde: Clone + Send + Sync + 'static {
         }
     }
 
+    /// How many bytes at the end of a written key tell its window; 0 for keys without one. They have no part in choosing
+    /// a partition, so that all windows of a key are in the same (`WindowedStreamPartitioner`).
+    fn window_bytes(&self) -> usize {
+        0
+    }
+
     /// The serde to use for keys (or else values) of `topic`; called once, when a source, sink or store is wired.
     /// Schema registries need it, others return themselves.
     fn for_topic(&self, _topic: &str, _is_key: bool) -> Self {
@@ -140,6 +146,7 @@ macro_rules! json_serde {
 trait ErasedSerde<T>: Send + Sync {
     fn serialize_nullable(&self, value: &T, out: &mut Vec<u8>) -> Result<bool, SerdeError>;
     fn deserialize_nullable(&self, bytes: Option<&[u8]>) -> Result<T, SerdeError>;
+    fn window_bytes(&self) -> usize;
     fn for_topic(&self, topic: &str, is_key: bool) -> DynSerde<T>;
 }
 
@@ -149,6 +156,9 @@ impl<S: Serde> ErasedSerde<S::Target> for S {
     }
     fn deserialize_nullable(&self, bytes: Option<&[u8]>) -> Result<S::Target, SerdeError> {
         Serde::deserialize_nullable(self, bytes)
+    }
+    fn window_bytes(&self) -> usize {
+        Serde::window_bytes(self)
     }
     fn for_topic(&self, topic: &str, is_key: bool) -> DynSerde<S::Target> {
         DynSerde::new(Serde::for_topic(self, topic, is_key))
@@ -191,6 +201,9 @@ impl<T: 'static> Serde for DynSerde<T> {
     }
     fn deserialize_nullable(&self, bytes: Option<&[u8]>) -> Result<T, SerdeError> {
         self.0.deserialize_nullable(bytes)
+    }
+    fn window_bytes(&self) -> usize {
+        self.0.window_bytes()
     }
     fn for_topic(&self, topic: &str, is_key: bool) -> Self {
         self.0.for_topic(topic, is_key)
