@@ -7,10 +7,9 @@
 
 use std::sync::Arc;
 
-use kstreams_core::processor::{ProcessResult, ProcessorContext};
+use kstreams_core::processor::{ProcessResult, Processor, ProcessorContext};
 use kstreams_state_stores::{DefaultSerde, Record};
 
-use super::stateless::FnProcessor;
 use crate::graph::GraphNode;
 use crate::grouped::KGroupedTable;
 use crate::null::Nulls;
@@ -58,20 +57,12 @@ where
     {
         let mut graph = self.upstream.graph.lock();
         let name = graph.names.or_processor(grouped.name.as_deref(), "KTABLE-SELECT-");
-        let select = Arc::new(regroup(f));
+        let f = Arc::new(f);
         let node = {
             let name = name.clone();
             GraphNode::operator(name.clone(), [self.upstream.node], move |topology, writing| {
-                let select = Arc::clone(&select);
-                let supplier = move || {
-                    let select = Arc::clone(&select);
-                    FnProcessor(
-                        move |record: Record<K, Change<V>>,
-                              ctx: &mut ProcessorContext<'_, K2, Change<V2>>| {
-                            select(record, ctx)
-                        },
-                    )
-                };
+                let f = Arc::clone(&f);
+                let supplier = move || Regroup { f: Arc::clone(&f), keys: Nulls::of(), values: Nulls::of() };
                 let parents = writing.parents;
                 topology
                     .add_processor::<K, Change<V>, K2, Change<V2>, _>(&name, supplier, parents)
@@ -92,21 +83,36 @@ where
 }
 
 /// Turns the update of a row into those of its groups.
-fn regroup<K, V, K2, V2>(
-    f: impl Fn(&K, V) -> (K2, V2) + Send + Sync,
-) -> impl Fn(Record<K, Change<V>>, &mut ProcessorContext<'_, K2, Change<V2>>) -> ProcessResult + Send + Sync
+struct Regroup<F, K2, V2> {
+    f: Arc<F>,
+    keys: Nulls<K2>,
+    values: Nulls<V2>,
+}
+
+impl<F, K2: 'static, V2: 'static> Regroup<F, K2, V2> {
+    /// The row's key and value in its group; `None`: it is in none.
+    fn member<K, V>(&self, key: &K, value: Option<V>) -> Option<(K2, V2)>
+    where
+        F: Fn(&K, V) -> (K2, V2),
+    {
+        let (key, value) = (self.f)(key, value?);
+        Some((self.keys.present(key)?, self.values.present(value)?))
+    }
+}
+
+impl<K, V, K2, V2, F> Processor<K, Change<V>, K2, Change<V2>> for Regroup<F, K2, V2>
 where
-    K2: PartialEq + Clone + 'static,
-    V2: Clone + 'static,
+    K2: PartialEq + Clone + Send + 'static,
+    V2: Clone + Send + 'static,
+    F: Fn(&K, V) -> (K2, V2) + Send + Sync,
 {
-    let (keys, values) = (Nulls::<K2>::of(), Nulls::<V2>::of());
-    move |record, ctx| {
+    fn process(
+        &mut self,
+        record: Record<K, Change<V>>,
+        ctx: &mut ProcessorContext<'_, K2, Change<V2>>,
+    ) -> ProcessResult {
         let Record { key, value: change, timestamp, headers } = record;
-        let pair = |value: Option<V>| {
-            let (key, value) = f(&key, value?);
-            Some((keys.present(key)?, values.present(value)?))
-        };
-        let (new, old) = (pair(change.new), pair(change.old));
+        let (new, old) = (self.member(&key, change.new), self.member(&key, change.old));
         let mut send = |key: K2, new: Option<V2>, old: Option<V2>| {
             ctx.forward(Record { key, value: Change::new(new, old), timestamp, headers: headers.clone() })
         };

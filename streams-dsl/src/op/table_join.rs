@@ -18,10 +18,9 @@ use crate::graph::GraphNode;
 use crate::null::Nulls;
 use crate::options::{Named, TableMaterialization, TableSpec, Unmaterialized};
 use crate::stream::Upstream;
-use crate::table::{Change, GetterSupplier, KTable, TableFlags, TableOrigin, TableStore, ValueGetter};
-
-/// The value of a key from those of both sides; `None`: there is none.
-type Combine<K, A, B, V> = Arc<dyn Fn(&K, Option<A>, Option<B>) -> Option<V> + Send + Sync>;
+use crate::table::{
+    Change, Combine, GetterSupplier, KTable, TableFlags, TableOrigin, TableStore, ValueGetter,
+};
 
 /// Which side may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,15 +10,12 @@ use std::sync::Arc;
 
 use kstreams_core::processor::{InitContext, ProcessResult, Processor, ProcessorContext};
 use kstreams_core::{Topology, TopologyError};
-use kstreams_state_stores::Record;
+use kstreams_state_stores::{DynSerde, Record};
 
 use crate::graph::{GraphNode, Writing};
 use crate::null::Nulls;
 use crate::options::{Named, TableMaterialization, TableSpec, Unmaterialized};
-use crate::table::{Change, GetterSupplier, KTable, TableFlags, TableOrigin, TableStore};
-
-/// The value that a row of the parent becomes, if any.
-type Compute<K, P, V> = Arc<dyn Fn(&K, P) -> Option<V> + Send + Sync>;
+use crate::table::{Change, Compute, GetterSupplier, KTable, TableFlags, TableOrigin, TableStore};
 
 impl<K, V> KTable<K, V>
 where
@@ -127,7 +124,7 @@ where
         is_filter: bool,
         named: &Named,
         materialized: impl TableMaterialization<K, V2>,
-        value_serde: Option<kstreams_state_stores::DynSerde<V2>>,
+        value_serde: Option<DynSerde<V2>>,
     ) -> KTable<K, V2>
     where
         V2: Clone + Send + 'static,
@@ -160,7 +157,7 @@ where
 }
 
 struct DerivedTable<K, P, V> {
-    parent: Arc<dyn crate::table::TableOrigin<K, P>>,
+    parent: Arc<dyn TableOrigin<K, P>>,
     compute: Compute<K, P, V>,
     is_filter: bool,
     spec: Option<TableSpec<K, V>>,

@@ -1,10 +1,13 @@
 //! to: a stream into a topic.
 //!
 //! Key, value, timestamp and headers are written as they are; null is written as null. Nothing is stored. The partition
-//! is chosen by the hash of the key's bytes, as every Kafka client does it.
+//! is chosen by the hash of the key's bytes, as every Kafka client does it; of a windowed key, only the key inside counts.
 
-use kstreams_core::topology::{SinkOptions, SinkTopic};
-use kstreams_state_stores::DefaultSerde;
+use std::sync::Arc;
+
+use kstreams_core::murmur2::partition_for_key;
+use kstreams_core::topology::{SinkOptions, SinkTopic, StreamPartitioner};
+use kstreams_state_stores::{DefaultSerde, DynSerde, Serde};
 
 use crate::graph::GraphNode;
 use crate::options::{ByType, Produced, SerdeFor};
@@ -42,16 +45,56 @@ where
         KS: SerdeFor<K>,
         VS: SerdeFor<V>,
     {
+        let key_serde = produced.key.serde(self.key_serde.as_ref());
         let options = SinkOptions {
             topic: topic.into(),
-            key_serde: produced.key.serde(self.key_serde.as_ref()),
+            partitioner: by_inner_key(&key_serde),
+            key_serde,
             value_serde: produced.value.serde(self.value_serde.as_ref()),
-            partitioner: None,
         };
         let mut graph = self.upstream.graph.lock();
         let name = graph.names.or_processor(produced.name.as_deref(), "KSTREAM-SINK-");
         graph.add(GraphNode::operator(name.clone(), [self.upstream.node], move |topology, writing| {
             topology.add_sink_with(&name, options.clone(), writing.parents).map(|_| ())
         }));
+    }
+}
+
+/// Brings all windows of a key into one partition (`WindowedStreamPartitioner`); `None` for keys without windows.
+fn by_inner_key<K: 'static, V>(serde: &DynSerde<K>) -> Option<StreamPartitioner<K, V>> {
+    let window_bytes = serde.window_bytes();
+    if window_bytes == 0 {
+        return None;
+    }
+    let serde = serde.clone();
+    Some(Arc::new(move |_, key, _, partition_count| {
+        let mut bytes = Vec::new();
+        // A key that cannot be written fails in the sink, where the error has its place.
+        let present = serde.serialize_nullable(key, &mut bytes).unwrap_or(false);
+        let inner = bytes.get(..bytes.len().checked_sub(window_bytes)?)?;
+        present.then(|| vec![partition_for_key(inner, partition_count)])
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use kstreams_state_stores::{Window, Windowed, WindowedSerde};
+
+    use super::*;
+
+    #[test]
+    fn all_windows_of_a_key_go_to_one_partition_and_that_is_the_jvms() {
+        let serde = DynSerde::new(WindowedSerde::new(String::new(), 10));
+        let partitioner: StreamPartitioner<_, ()> = by_inner_key(&serde).unwrap();
+        // From the JVM's WindowedStreamPartitioner, for these numbers of partitions.
+        let counts = [2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 50, 64, 100, 128, 1000];
+        let expected = [0, 1, 0, 4, 4, 5, 4, 4, 4, 12, 4, 28, 24, 60, 24, 124, 524];
+        for start in [0, 1000, 1_700_000_000_000] {
+            let key = Windowed::new("a".to_owned(), Window::of_size(start, 10));
+            for (count, partition) in counts.into_iter().zip(expected) {
+                assert_eq!(partitioner("out", &key, &(), count), Some(vec![partition]));
+            }
+        }
+        assert!(by_inner_key::<_, ()>(&DynSerde::new(String::new())).is_none());
     }
 }

@@ -6,6 +6,12 @@ use std::sync::Arc;
 use kstreams_core::processor::{InitContext, ProcessResult, StoreHandle, StoreScope};
 use kstreams_state_stores::{TimestampedKeyValueStore, TimestampedWindowStore, ValueAndTimestamp, Windowed};
 
+/// The value that a row of a parent becomes, if any.
+pub(crate) type Compute<K, P, V> = Arc<dyn Fn(&K, P) -> Option<V> + Send + Sync>;
+
+/// The value of a key from those of both sides of a join; `None`: there is none.
+pub(crate) type Combine<K, A, B, V> = Arc<dyn Fn(&K, Option<A>, Option<B>) -> Option<V> + Send + Sync>;
+
 /// Looks up values of a table, within one node of one task.
 pub(crate) trait ValueGetter<K, V>: Send {
     /// Finds the stores, which are connected to the node.
@@ -38,10 +44,7 @@ impl<K: Send + 'static, V: Send + 'static> GetterSupplier<K, V> {
     }
 
     /// Computes values from those of a parent.
-    pub(crate) fn mapped<P: Send + 'static>(
-        parent: GetterSupplier<K, P>,
-        f: Arc<dyn Fn(&K, P) -> Option<V> + Send + Sync>,
-    ) -> Self {
+    pub(crate) fn mapped<P: Send + 'static>(parent: GetterSupplier<K, P>, f: Compute<K, P, V>) -> Self {
         let make = move || -> Box<dyn ValueGetter<K, V>> {
             Box::new(MappedGetter { parent: (parent.make)(), f: Arc::clone(&f) })
         };
@@ -52,7 +55,7 @@ impl<K: Send + 'static, V: Send + 'static> GetterSupplier<K, V> {
     pub(crate) fn joined<A: Send + 'static, B: Send + 'static>(
         left: GetterSupplier<K, A>,
         right: GetterSupplier<K, B>,
-        f: Arc<dyn Fn(&K, Option<A>, Option<B>) -> Option<V> + Send + Sync>,
+        f: Combine<K, A, B, V>,
     ) -> Self {
         let mut stores = left.stores.clone();
         stores.extend(right.stores.iter().filter(|store| !left.stores.contains(store)).cloned());
@@ -114,7 +117,7 @@ impl<K: 'static, V: 'static> ValueGetter<Windowed<K>, V> for WindowGetter<K, V> 
 
 struct MappedGetter<K, P, V> {
     parent: Box<dyn ValueGetter<K, P>>,
-    f: Arc<dyn Fn(&K, P) -> Option<V> + Send + Sync>,
+    f: Compute<K, P, V>,
 }
 
 impl<K, P, V> ValueGetter<K, V> for MappedGetter<K, P, V> {
@@ -133,7 +136,7 @@ impl<K, P, V> ValueGetter<K, V> for MappedGetter<K, P, V> {
 struct JoinedGetter<K, A, B, V> {
     left: Box<dyn ValueGetter<K, A>>,
     right: Box<dyn ValueGetter<K, B>>,
-    f: Arc<dyn Fn(&K, Option<A>, Option<B>) -> Option<V> + Send + Sync>,
+    f: Combine<K, A, B, V>,
 }
 
 impl<K, A, B, V> ValueGetter<K, V> for JoinedGetter<K, A, B, V> {

@@ -13,7 +13,7 @@ use kstreams_state_stores::{DynSerde, Windowed};
 
 pub use change::{Change, ChangeSerde};
 pub(crate) use forward::{Forwarder, TableStore};
-pub(crate) use getter::{GetterSupplier, ValueGetter};
+pub(crate) use getter::{Combine, Compute, GetterSupplier, ValueGetter};
 pub(crate) use nullable::nullable;
 
 use crate::stream::Upstream;

@@ -1,11 +1,21 @@
-//! Kafka Streams' own names and behaviour, recorded from the JVM (`data/`), against this DSL.
+//! The DSL's operators, run by the test driver.
 //!
-//! The programs are in a small language of calls; `interpreter` turns them into calls of the DSL.
+//! `names`, `behaviours` and `change` compare with what Kafka Streams on the JVM does, recorded in `data/`. Their programs
+//! are in a small language of calls, which `interpreter` turns into calls of the DSL. The other modules show the operators
+//! with the types that users give them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod behaviours;
+mod caching;
 mod change;
+mod errors;
 mod functions;
 mod interpreter;
+mod joins;
 mod names;
+mod nulls;
+mod processors;
 mod program;
 mod sample;
+mod windows;

@@ -27,6 +27,7 @@ impl Enriched {
 }
 
 #[test]
+#[allow(clippy::redundant_closure)] // the sample stands as the design has it
 fn the_sample_of_the_design_compiles_and_describes() -> Result<(), TopologyError> {
     let builder = StreamsBuilder::new();
     builder
