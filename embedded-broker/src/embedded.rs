@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Runtime};
@@ -96,6 +97,11 @@ impl EmbeddedBroker {
     /// The address bound.
     pub fn address(&self) -> SocketAddr {
         self.broker.address()
+    }
+
+    /// Where topics and offsets are kept.
+    pub fn data_dir(&self) -> &Path {
+        self.broker.data_dir().path()
     }
 
     /// Stops cleanly: accepts nothing more, answers what is in flight (at most five seconds), flushes and closes the

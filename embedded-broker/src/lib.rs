@@ -1,6 +1,23 @@
 //! A single-node broker that speaks the Kafka protocol, as a library and as a program.
 //!
-//! It serves development, tests and single-machine deployments; a cluster is Apache Kafka's business.
+//! It serves development, tests and single-machine deployments; a cluster is Apache Kafka's business. It is not a
+//! mock: any Kafka client works with it, data is on disk in Apache Kafka's record format, and what it acknowledged
+//! survives its death. What it answers and which settings it has is listed in the crate's `README.md`; there are no
+//! transactions, no authentication and no replication.
+//!
+//! ```
+//! use kstreams_embedded_broker::{BrokerConfig, EmbeddedBroker};
+//!
+//! # tokio::runtime::Runtime::new()?.block_on(async {
+//! // A free port on 127.0.0.1 and a temporary directory, gone after the shutdown.
+//! let broker = EmbeddedBroker::start(BrokerConfig::new().set("num.partitions", "4")?).await?;
+//! assert_eq!(broker.bootstrap_servers(), broker.address().to_string());
+//! assert!(broker.data_dir().join("topics").exists());
+//! broker.shutdown().await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 //!
 //! A request's way: `server` accepts, `connection` cuts frames, `router` checks API and version and decodes, one
 //! module of `api` per API answers, `reply` encodes. Behind the handlers stand `topics` (which topics exist), `log`

@@ -206,3 +206,16 @@ pub(crate) fn test_context(api_key: ApiKey, api_version: i16) -> RequestContext 
         connection: ConnectionContext { id: 1, peer: address, local: address, stopping },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_names_every_api() {
+        let readme = include_str!("../README.md");
+        for (key, _) in SUPPORTED {
+            assert!(readme.contains(&format!("{key:?}")), "{key:?}");
+        }
+    }
+}

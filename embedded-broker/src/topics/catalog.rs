@@ -11,7 +11,7 @@ use super::open::{self, Opener};
 use super::settings::{log_config, min_insync_replicas};
 use super::store::{self, Store, Stored};
 use super::topic::Topic;
-use super::{MAX_PARTITIONS, name};
+use super::{MAX_PARTITIONS, name, parallel};
 use crate::api::ApiError;
 use crate::config::Settings;
 use crate::error::BrokerError;
@@ -224,14 +224,14 @@ impl Catalog {
     /// Makes everything durable and closes the logs; the first fault is returned, the other logs are closed all the
     /// same.
     pub(crate) fn close(&self) -> Result<(), crate::log::LogError> {
-        let mut outcome = Ok(());
-        for log in self.logs() {
+        let first_fault = Mutex::new(None);
+        parallel::for_each(&self.logs(), |log| {
             if let Err(error) = log.close() {
                 tracing::error!(error = &error as &dyn std::error::Error, "cannot close a log cleanly");
-                outcome = outcome.and(Err(error));
+                first_fault.lock().get_or_insert(error);
             }
-        }
-        outcome
+        });
+        first_fault.into_inner().map_or(Ok(()), Err)
     }
 }
 

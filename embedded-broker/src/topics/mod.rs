@@ -6,6 +6,7 @@
 mod catalog;
 mod name;
 mod open;
+mod parallel;
 mod settings;
 mod store;
 mod topic;

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
 use parking_lot::Mutex;
 
+use super::parallel;
 use super::store::{Store, Stored};
 use super::topic::Partition;
 use crate::clock::SharedClock;
@@ -47,8 +46,8 @@ struct Job<'a> {
     opened: Mutex<Partition>,
 }
 
-/// Opens the logs of all topics, on as many threads as there are cores: recovery after a crash reads a lot. The
-/// result is in the order of `topics`.
+/// Opens the logs of all topics, several at a time: recovery after a crash reads a lot. The result is in the order of
+/// `topics`.
 pub(super) fn open_all<'a>(
     store: &Store,
     opener: &Opener,
@@ -61,19 +60,7 @@ pub(super) fn open_all<'a>(
         let job = |partition| Job { topic, partition, config: config.clone(), opened: Mutex::default() };
         jobs.extend((0..topic.partitions).map(job));
     }
-    let next = AtomicUsize::new(0);
-    let work = || {
-        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            *job.opened.lock() = open_one(store, opener, job);
-        }
-    };
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(jobs.len());
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
-    });
+    parallel::for_each(&jobs, |job| *job.opened.lock() = open_one(store, opener, job));
     let mut opened = jobs.into_iter().map(|job| job.opened.into_inner());
     counts.into_iter().map(|count| (0..count).map(|_| opened.next().flatten()).collect()).collect()
 }
