@@ -37,6 +37,22 @@ impl<K, V> Clone for SinkTopic<K, V> {
     }
 }
 
+impl<K, V> SinkTopic<K, V> {
+    /// A topic per record: `choose` gives its name, of key, value and where the record came from. The topics must exist.
+    pub fn chosen_by<F>(choose: F) -> Self
+    where
+        F: Fn(&K, &V, &RecordMetadata) -> String + Send + Sync + 'static,
+    {
+        SinkTopic::Extractor(Arc::new(choose), std::any::type_name::<F>().to_owned())
+    }
+}
+
+impl<K, V> From<String> for SinkTopic<K, V> {
+    fn from(topic: String) -> Self {
+        SinkTopic::Name(topic)
+    }
+}
+
 impl<K, V> From<&str> for SinkTopic<K, V> {
     fn from(topic: &str) -> Self {
         SinkTopic::Name(topic.to_owned())

@@ -22,6 +22,16 @@ where
     /// value, timestamp and headers are written as they are.
     ///
     /// The serdes are those that the stream came with, or else those of the types.
+    ///
+    /// ```
+    /// use kstreams_core::topology::SinkTopic;
+    ///
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// let readings = builder.stream::<String, i64>("readings");
+    /// readings.to("all-readings");
+    /// readings.to(SinkTopic::chosen_by(|sensor, _, _| format!("readings-of-{sensor}")));
+    /// # builder.build().unwrap();
+    /// ```
     pub fn to(&self, topic: impl Into<SinkTopic<K, V>>)
     where
         K: DefaultSerde,
@@ -45,10 +55,36 @@ where
         KS: SerdeFor<K>,
         VS: SerdeFor<V>,
     {
+        self.write(topic.into(), None, produced);
+    }
+
+    /// As [`to_with`](Self::to_with), where a function chooses the partitions of each record ([`StreamPartitioner`]).
+    /// Joins and tables expect the records of a key in the partition of the key's hash: this is for others to read.
+    pub fn to_partitioned<KS, VS>(
+        &self,
+        topic: impl Into<SinkTopic<K, V>>,
+        partitioner: impl Fn(&str, &K, &V, i32) -> Option<Vec<i32>> + Send + Sync + 'static,
+        produced: Produced<KS, VS>,
+    ) where
+        KS: SerdeFor<K>,
+        VS: SerdeFor<V>,
+    {
+        self.write(topic.into(), Some(Arc::new(partitioner)), produced);
+    }
+
+    fn write<KS, VS>(
+        &self,
+        topic: SinkTopic<K, V>,
+        partitioner: Option<StreamPartitioner<K, V>>,
+        produced: Produced<KS, VS>,
+    ) where
+        KS: SerdeFor<K>,
+        VS: SerdeFor<V>,
+    {
         let key_serde = produced.key.serde(self.key_serde.as_ref());
         let options = SinkOptions {
-            topic: topic.into(),
-            partitioner: by_inner_key(&key_serde),
+            topic,
+            partitioner: partitioner.or_else(|| by_inner_key(&key_serde)),
             key_serde,
             value_serde: produced.value.serde(self.value_serde.as_ref()),
         };
