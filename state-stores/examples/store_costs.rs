@@ -1,12 +1,13 @@
 //! What a store costs: reads and writes through the layers, commits, cached increments, restore in bulk. Prints
-//! nanoseconds a call and records a second; everything on one thread.
+//! nanoseconds a call and records a second, on the clock and of this thread's CPU (Linux), which a busy machine changes
+//! less.
 //!
 //! ```sh
-//! cargo run --release -p kstreams-state-stores --example store_costs [-- <million records to restore>]
+//! cargo run --release -p kstreams-state-stores --example store_costs [-- layers|cache|restore|all [million records]]
 //! ```
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use kstreams_state_stores::testing::NoChangelog;
 use kstreams_state_stores::{
@@ -21,7 +22,9 @@ const CACHED_KEYS: u64 = 50_000;
 type Store = KeyValueStore<Vec<u8>, ValueAndTimestamp<i64>>;
 
 fn main() -> Result<(), StoreError> {
-    let millions = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(10);
+    let part = std::env::args().nth(1).unwrap_or_else(|| "all".to_owned());
+    let measures = |name: &str| part == name || part == "all";
+    let millions = std::env::args().nth(2).and_then(|text| text.parse().ok()).unwrap_or(10);
     let directory = tempfile::TempDir::new().map_err(|error| invalid(&error.to_string()))?;
     let builder = Stores::timestamped_key_value::<Vec<u8>, i64>("counts");
     let resources = RocksDbResources::new(RocksDbSettings::default());
@@ -33,10 +36,17 @@ fn main() -> Result<(), StoreError> {
         changelog: Some(ChangelogId(0)),
         changelog_topic: "changelog".to_owned(),
     };
-    layers("RocksDB", &env, builder.build(&env)?)?;
-    layers("memory", &env, builder.clone().in_memory().build(&env)?)?;
-    cached_increments(&env, builder.clone().with_caching_enabled().build(&env)?)?;
-    restore(&env, &builder.spec(), millions)
+    if measures("layers") {
+        layers("RocksDB", &env, builder.build(&env)?)?;
+        layers("memory", &env, builder.clone().in_memory().build(&env)?)?;
+    }
+    if measures("cache") {
+        cached_increments(&env, builder.clone().with_caching_enabled().build(&env)?)?;
+    }
+    if measures("restore") {
+        restore(&env, &builder.spec(), millions)?;
+    }
+    Ok(())
 }
 
 fn invalid(reason: &str) -> StoreError {
@@ -51,9 +61,34 @@ fn key(number: u64) -> Vec<u8> {
     key
 }
 
-fn report(what: &str, calls: u64, took: Duration) {
-    let nanoseconds = took.as_nanos() as f64 / calls as f64;
-    println!("{what:<48} {nanoseconds:>8.0} ns a call");
+/// Measures from its start on.
+struct Watch {
+    clock: Instant,
+    cpu_nanoseconds: u64,
+}
+
+impl Watch {
+    fn start() -> Self {
+        Watch { clock: Instant::now(), cpu_nanoseconds: cpu_nanoseconds() }
+    }
+
+    /// Nanoseconds since the start, on the clock and of CPU.
+    fn stop(&self) -> (f64, f64) {
+        let cpu = cpu_nanoseconds() - self.cpu_nanoseconds;
+        (self.clock.elapsed().as_nanos() as f64, cpu as f64)
+    }
+
+    fn report(&self, what: &str, calls: u64) {
+        let (clock, cpu) = self.stop();
+        let calls = calls as f64;
+        println!("{what:<48} {:>7.0} ns a call, {:>6.0} of CPU", clock / calls, cpu / calls);
+    }
+}
+
+/// CPU time of this thread so far; 0 where the system does not say.
+fn cpu_nanoseconds() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    text.split_whitespace().next().and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 fn commit(env: &StoreEnvironment, store: &mut Store) -> Result<(), StoreError> {
@@ -69,30 +104,30 @@ fn layers(engine: &str, env: &StoreEnvironment, mut store: Store) -> Result<(), 
     let keys: Vec<Vec<u8>> = (0..KEYS).map(key).collect();
     let mut cx = StoreContext { record: &record, changelog: &mut NoChangelog };
     for round in ["new keys", "existing keys"] {
-        let start = Instant::now();
+        let watch = Watch::start();
         for key in &keys {
             store.put(&mut cx, key, Some(&ValueAndTimestamp { value: 1, timestamp: 1 }))?;
         }
-        report(&format!("{engine}: put, not cached, {round}"), KEYS, start.elapsed());
-        let start = Instant::now();
+        watch.report(&format!("{engine}: put, not cached, {round}"), KEYS);
+        let watch = Watch::start();
         let mut found = 0;
         for key in &keys {
             found += u64::from(store.get(key)?.is_some());
         }
-        report(&format!("{engine}: get of an uncommitted key"), found, start.elapsed());
-        let start = Instant::now();
+        watch.report(&format!("{engine}: get of an uncommitted key"), found);
+        let watch = Watch::start();
         commit(env, &mut store)?;
-        report(&format!("{engine}: commit, a key"), KEYS, start.elapsed());
+        watch.report(&format!("{engine}: commit, a key"), KEYS);
     }
-    let start = Instant::now();
+    let watch = Watch::start();
     let mut found = 0;
     for key in &keys {
         found += u64::from(store.get(key)?.is_some());
     }
-    report(&format!("{engine}: get of a committed key"), found, start.elapsed());
-    let start = Instant::now();
+    watch.report(&format!("{engine}: get of a committed key"), found);
+    let watch = Watch::start();
     let entries = store.all()?.count() as u64;
-    report(&format!("{engine}: all, an entry"), entries, start.elapsed());
+    watch.report(&format!("{engine}: all, an entry"), entries);
     Ok(())
 }
 
@@ -104,16 +139,16 @@ fn cached_increments(env: &StoreEnvironment, mut store: Store) -> Result<(), Sto
         store.put(&mut cx, key, Some(&ValueAndTimestamp { value: 0, timestamp: 1 }))?;
     }
     let calls = 5_000_000;
-    let start = Instant::now();
+    let watch = Watch::start();
     for number in 0..calls {
         let key = &keys[(number * 7919 % CACHED_KEYS) as usize];
         let count = store.get(key)?.map_or(0, |old| old.value);
         store.put(&mut cx, key, Some(&ValueAndTimestamp { value: count + 1, timestamp: 1 }))?;
     }
-    report("cached increment (get and put), 50,000 keys", calls, start.elapsed());
-    let start = Instant::now();
+    watch.report("cached increment (get and put), 50,000 keys", calls);
+    let watch = Watch::start();
     store.flush_cache(&mut cx)?;
-    report("flush of the cache, a key", CACHED_KEYS, start.elapsed());
+    watch.report("flush of the cache, a key", CACHED_KEYS);
     commit(env, &mut store)
 }
 
@@ -124,14 +159,18 @@ fn restore(
 ) -> Result<(), StoreError> {
     let records = millions * 1_000_000;
     let keys: Vec<u8> = (0..records).flat_map(key).collect();
-    let start = Instant::now();
+    let watch = Watch::start();
     let mut restore = BulkRestore::new(&env.backend, spec, 64 << 20)?;
     for key in keys.chunks_exact(9) {
         restore.push(key, Some(&1i64.to_be_bytes()), 1)?;
     }
     let restored = restore.finish("changelog", 0, records as i64)?;
-    let took = start.elapsed();
-    let rate = restored.records as f64 / took.as_secs_f64() / 1e6;
-    println!("bulk restore of {millions} M records: {rate:.2} M records/s");
+    let (clock, cpu) = watch.stop();
+    let rate = |nanoseconds: f64| restored.records as f64 * 1e3 / nanoseconds;
+    println!(
+        "bulk restore of {millions} M records: {:.2} M records/s, {:.2} a second of CPU",
+        rate(clock),
+        rate(cpu)
+    );
     Ok(())
 }

@@ -4,16 +4,14 @@
 use std::collections::{BTreeMap, btree_map};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::Bound;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use hashbrown::HashTable;
 use rustc_hash::FxHasher;
 
 use crate::StoreError;
 use crate::cursor::{Cursor, KeyRange};
-
-/// Encoded bytes shared by the layers they pass through.
-pub(crate) type SharedBytes = Arc<[u8]>;
+use crate::shared_bytes::SharedBytes;
 
 /// Place of an entry; it stays until the entry is removed.
 pub(crate) type Slot = u32;
@@ -126,7 +124,7 @@ impl<T> ByteMap<T> {
         if self.inserts_since_ordered_read > 1024 + self.table.len() / 4 {
             self.sorted = None;
         } else {
-            sorted.insert(Arc::clone(key), slot);
+            sorted.insert(key.clone(), slot);
         }
     }
 
@@ -182,9 +180,8 @@ impl<T> ByteMap<T> {
         self.inserts_since_ordered_read = 0;
         if self.sorted.is_none() {
             let entries = self.entries.iter().enumerate();
-            let keys = entries.filter_map(|(slot, entry)| {
-                entry.as_ref().map(|entry| (Arc::clone(&entry.key), slot as Slot))
-            });
+            let keys = entries
+                .filter_map(|(slot, entry)| entry.as_ref().map(|entry| (entry.key.clone(), slot as Slot)));
             self.sorted = Some(keys.collect());
         }
     }

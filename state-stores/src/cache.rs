@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use crate::byte_map::{ByteMap, SharedBytes, Slot, Stored};
+use crate::byte_map::{ByteMap, Slot, Stored};
 use crate::contract::RecordContext;
 use crate::cursor::{Cursor, KeyRange};
 use crate::overlay::overwrite;
+use crate::shared_bytes::SharedBytes;
 
 const NONE: Slot = Slot::MAX;
 

@@ -1,7 +1,7 @@
 //! Ordered reads: cursors over one layer, and the merge of the layers, where an upper one hides what is below it.
 
 use crate::StoreError;
-use crate::byte_map::SharedBytes;
+use crate::shared_bytes::SharedBytes;
 
 /// Keys from `lower` up to, but without, `upper`, as unsigned bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

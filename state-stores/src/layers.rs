@@ -15,7 +15,6 @@ use std::sync::Arc;
 use crate::StoreError;
 use crate::backend::CommitBatch;
 use crate::budget::CacheBudget;
-use crate::byte_map::SharedBytes;
 use crate::cache::NamedCache;
 use crate::contract::{
     CacheStats, ChangelogId, ChangelogSink, RecordContext, RestoreRecord, StoreContext, StoreEnvironment,
@@ -26,6 +25,7 @@ use crate::engine::Engine;
 use crate::expiry::Expiry;
 use crate::keys::KeyLayout;
 use crate::overlay::Overlay;
+use crate::shared_bytes::SharedBytes;
 use crate::timestamped;
 
 /// A flushed key in bytes; see [`Flushed`](crate::Flushed).
@@ -430,12 +430,7 @@ fn write_down(
     }
     below.put_shared(context, sink, key, value)?;
     let old = old.filter(|_| old_values);
-    outbox.push_back(FlushedBytes {
-        key: Arc::clone(key),
-        new: value.cloned(),
-        old,
-        context: context.clone(),
-    });
+    outbox.push_back(FlushedBytes { key: key.clone(), new: value.cloned(), old, context: context.clone() });
     Ok(())
 }
 

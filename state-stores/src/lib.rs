@@ -35,6 +35,7 @@ mod overlay;
 mod record;
 mod rocks;
 mod serde;
+mod shared_bytes;
 mod stores;
 pub mod testing;
 mod timestamped;

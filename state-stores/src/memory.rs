@@ -5,10 +5,10 @@ use std::ops::Bound;
 
 use crate::StoreError;
 use crate::backend::CommitBatch;
-use crate::byte_map::SharedBytes;
 use crate::cursor::{CopiedCursor, Cursor, KeyRange};
 use crate::engine::Engine;
 use crate::overlay::Overlay;
+use crate::shared_bytes::SharedBytes;
 
 /// See the module.
 #[derive(Default)]

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use crate::budget::UncommittedBudget;
-use crate::byte_map::{ByteMap, SharedBytes, Stored};
+use crate::byte_map::{ByteMap, Stored};
 use crate::cursor::{Cursor, KeyRange};
+use crate::shared_bytes::SharedBytes;
 
-/// What an entry costs beyond key and value: slots of the tables, two counted allocations.
+/// What an entry costs beyond key and value: slots of the tables, allocations.
 const ENTRY_OVERHEAD_BYTES: usize = 112;
 
 /// The budget is shared by all threads: a store tells it of changes in steps of this size.
@@ -75,7 +76,7 @@ impl Overlay {
             }
             None => {
                 self.bytes += key.len() + value_bytes + ENTRY_OVERHEAD_BYTES;
-                self.updates.insert_new(Arc::clone(key), Update(value.cloned()));
+                self.updates.insert_new(key.clone(), Update(value.cloned()));
             }
         }
         self.report(REPORT_STEP_BYTES);
@@ -118,14 +119,10 @@ impl Drop for Overlay {
     }
 }
 
-/// Replaces a value in place where nobody shares it and the length is the same (counters), else by a new allocation.
+/// Replaces a value or tombstone.
 pub(crate) fn overwrite(place: &mut Option<SharedBytes>, value: Option<&[u8]>) {
-    if let (Some(old), Some(new)) = (place.as_mut(), value)
-        && old.len() == new.len()
-        && let Some(old) = Arc::get_mut(old)
-    {
-        old.copy_from_slice(new);
-        return;
+    match (place.as_mut(), value) {
+        (Some(old), Some(new)) => old.overwrite(new),
+        (_, value) => *place = value.map(Into::into),
     }
-    *place = value.map(Into::into);
 }
