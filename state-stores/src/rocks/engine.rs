@@ -68,7 +68,7 @@ impl Engine for RocksEngine {
         let (writes, updates) = batch.writes_to(&self.db)?;
         // In order: memtables take in sorted keys several times faster than random ones.
         let mut sorted: Vec<_> = overlay.iter().collect();
-        sorted.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        sorted.sort_unstable_by_key(|(key, _)| *key);
         for (key, value) in sorted {
             match value {
                 Some(value) => writes.put_cf(family, key, value),
