@@ -287,7 +287,21 @@ fn default_spec(name: impl Into<String>, kind: StoreKind) -> StoreSpec {
     }
 }
 
+/// A store's name becomes part of its changelog's, so it takes what a topic's name takes (`Named.validate`).
+fn check_name(name: &str) -> Result<(), StoreError> {
+    let is_legal = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    if !name.is_empty() && name.len() <= 249 && name != "." && name != ".." && name.chars().all(is_legal) {
+        return Ok(());
+    }
+    Err(StoreError::InvalidStore {
+        store: name.to_owned(),
+        reason: "a name has 1 to 249 ASCII letters, digits, '.', '_' and '-', and is not '.' or '..'"
+            .to_owned(),
+    })
+}
+
 fn engine_of(spec: &StoreSpec, env: &StoreEnvironment) -> Result<Box<dyn Engine>, StoreError> {
+    check_name(&spec.name)?;
     match &env.backend {
         TaskBackend::Rocks(db) if spec.persistent => Ok(Box::new(RocksEngine::new(db, &spec.name)?)),
         TaskBackend::Rocks(_) | TaskBackend::Memory => Ok(Box::new(MemoryEngine::default())),

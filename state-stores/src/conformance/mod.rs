@@ -2,6 +2,7 @@
 //! among them, by the protocol that the core follows.
 
 mod crash;
+mod database;
 mod key_value;
 mod vectors;
 mod window;

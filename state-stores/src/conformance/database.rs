@@ -1,0 +1,150 @@
+//! The database itself: bulk restore, and what it says when it cannot be opened.
+
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use crate::{
+    BulkRestore, KeyValueStore, RocksDbConfigSetter, RocksDbResources, RocksDbSettings, StateStore,
+    StoreBuilder, StoreEnvironment, StoreError, StoreSpec, Stores, TaskBackend, TaskDb, ValueAndTimestamp,
+};
+
+const TOPIC: &str = "app-counts-changelog";
+
+fn open(directory: &TempDir, specs: &[StoreSpec]) -> Result<TaskBackend, StoreError> {
+    let resources = RocksDbResources::new(RocksDbSettings::default());
+    TaskDb::open(directory.path(), specs, &resources, None).map(|db| TaskBackend::Rocks(Arc::new(db)))
+}
+
+fn environment(backend: &TaskBackend) -> StoreEnvironment {
+    StoreEnvironment { backend: backend.clone(), ..StoreEnvironment::in_memory() }
+}
+
+#[test]
+fn a_bulk_restore_gives_what_the_changelog_says_whatever_was_there_before() {
+    let directory = TempDir::new().unwrap();
+    let builder = Stores::timestamped_key_value::<String, i64>("counts");
+    let backend = open(&directory, &[builder.spec()]).unwrap();
+    // A restore that is broken off leaves a key that the changelog no longer has.
+    let mut broken_off = BulkRestore::new(&backend, &builder.spec(), 1).unwrap();
+    broken_off.push(b"gone", Some(&1i64.to_be_bytes()), 1).unwrap();
+    drop(broken_off);
+
+    // A budget of three records or so: later chunks must hide earlier ones.
+    let mut restore = BulkRestore::new(&backend, &builder.spec(), 150).unwrap();
+    for round in 0..5i64 {
+        for key in 0..10 {
+            restore
+                .push(format!("k{key}").as_bytes(), Some(&(round * 10 + key).to_be_bytes()), round)
+                .unwrap();
+        }
+        restore.push(b"k3", None, round).unwrap();
+    }
+    let restored = restore.finish(TOPIC, 0, 55).unwrap();
+    assert_eq!((restored.records, restored.stream_time), (55, -1));
+
+    let mut backend = backend;
+    for reopened in [false, true] {
+        if reopened {
+            drop(std::mem::replace(&mut backend, TaskBackend::Memory));
+            backend = open(&directory, &[builder.spec()]).unwrap();
+        }
+        let TaskBackend::Rocks(db) = &backend else { unreachable!() };
+        assert_eq!(db.changelog_offsets().unwrap(), [((TOPIC.to_owned(), 0), 55)].into());
+        let mut store = builder.build(&environment(&backend)).unwrap();
+        let entries: Vec<_> = store.all().unwrap().map(Result::unwrap).collect();
+        let expected = (0..10).filter(|key| *key != 3);
+        let expected =
+            expected.map(|key| (format!("k{key}"), ValueAndTimestamp { value: 40 + key, timestamp: 4 }));
+        assert_eq!(entries, expected.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn a_bulk_restore_of_windows_drops_what_has_expired_and_tells_the_time() {
+    let directory = TempDir::new().unwrap();
+    let builder = Stores::window::<String, i64>("windows", 100_000, 10);
+    let backend = open(&directory, &[builder.spec()]).unwrap();
+    let mut store = builder.build(&environment(&backend)).unwrap();
+    let mut restore = BulkRestore::new(&backend, &builder.spec(), 1 << 20).unwrap();
+    for start in [0i64, 60_000, 250_000, 10, 200_000] {
+        let key = [b"k".as_slice(), &start.to_be_bytes(), &[0; 4]].concat();
+        restore.push(&key, Some(&start.to_be_bytes()), start).unwrap();
+    }
+    let restored = restore.finish(TOPIC, 0, 5).unwrap();
+    store.bulk_restored(&restored);
+    assert_eq!(store.observed_stream_time(), 250_000);
+    let starts = |store: &mut crate::WindowStore<String, i64>| -> Vec<i64> {
+        store.all().unwrap().map(|entry| entry.unwrap().1).collect()
+    };
+    assert_eq!(starts(&mut store), [200_000, 250_000]);
+    let mut reopened = builder.build(&environment(&backend)).unwrap();
+    assert_eq!(starts(&mut reopened), [200_000, 250_000], "the expired ones are gone from the database");
+}
+
+#[test]
+fn a_directory_in_use_says_so() {
+    let directory = TempDir::new().unwrap();
+    let spec = Stores::key_value::<String, i64>("counts").spec();
+    let first = open(&directory, std::slice::from_ref(&spec)).unwrap();
+    let error = open(&directory, std::slice::from_ref(&spec)).err().unwrap();
+    assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
+    assert!(error.is_retriable());
+    drop(first);
+    open(&directory, &[spec]).unwrap();
+}
+
+#[test]
+fn damaged_files_ask_for_a_wipe() {
+    let directory = TempDir::new().unwrap();
+    let spec = Stores::key_value::<String, i64>("counts").spec();
+    drop(open(&directory, std::slice::from_ref(&spec)).unwrap());
+    for file in std::fs::read_dir(directory.path()).unwrap().map(Result::unwrap) {
+        if file.file_name().to_string_lossy().starts_with("MANIFEST") {
+            std::fs::write(file.path(), b"this is no list of files").unwrap();
+        }
+    }
+    let error = open(&directory, &[spec]).err().unwrap();
+    assert!(error.needs_wipe(), "{error:?}");
+}
+
+#[test]
+fn a_store_that_left_the_topology_keeps_its_data() {
+    let directory = TempDir::new().unwrap();
+    let specs = ["kept", "left"].map(|name| Stores::key_value::<String, i64>(name).spec());
+    drop(open(&directory, &specs).unwrap());
+    let TaskBackend::Rocks(db) = open(&directory, &specs[..1]).unwrap() else { unreachable!() };
+    assert_eq!(db.unknown_stores(), ["left"]);
+    drop(db);
+    let TaskBackend::Rocks(db) = open(&directory, &specs).unwrap() else { unreachable!() };
+    assert!(db.unknown_stores().is_empty());
+}
+
+#[test]
+fn users_can_change_the_options_of_a_store() {
+    struct Setter(parking_lot::Mutex<Vec<String>>);
+    impl RocksDbConfigSetter for Setter {
+        fn set_config(&self, store: &str, options: &mut ::rocksdb::Options) {
+            options.set_write_buffer_size(1 << 20);
+            self.0.lock().push(store.to_owned());
+        }
+    }
+    let directory = TempDir::new().unwrap();
+    let setter = Arc::new(Setter(parking_lot::Mutex::new(Vec::new())));
+    let resources = RocksDbResources::new(RocksDbSettings::default());
+    let spec = Stores::key_value::<String, i64>("counts").spec();
+    TaskDb::open(directory.path(), &[spec], &resources, Some(Arc::clone(&setter) as _)).unwrap();
+    assert_eq!(*setter.0.lock(), ["counts"]);
+}
+
+#[test]
+fn names_that_no_topic_could_have_are_refused() {
+    for name in ["", "a/b", "..", "kstreams meta"] {
+        let built = Stores::key_value::<String, i64>(name).build(&StoreEnvironment::in_memory());
+        assert!(matches!(built, Err(StoreError::InvalidStore { .. })), "{name:?}");
+    }
+    let built: Result<KeyValueStore<_, _>, _> =
+        Stores::key_value::<String, i64>("KSTREAM-AGGREGATE-STATE-STORE-0000000002")
+            .build(&StoreEnvironment::in_memory());
+    assert!(built.is_ok());
+}
