@@ -1,5 +1,5 @@
 //! The record cache of one store (`NamedCache` of the JVM): which key goes when, and in which order dirty keys are
-//! flushed. What flushing does is in [`layers`](crate::layers).
+//! flushed. What flushing does is in [`cache_layer`](crate::cache_layer).
 
 use std::sync::Arc;
 

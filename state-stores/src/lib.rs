@@ -17,9 +17,11 @@
 
 mod access;
 mod backend;
+mod below;
 mod budget;
 mod byte_map;
 mod cache;
+mod cache_layer;
 #[cfg(test)]
 mod conformance;
 mod contract;

@@ -1,0 +1,155 @@
+//! Everything below the cache: expiry, changelog, uncommitted layer, engine.
+
+use std::sync::Arc;
+
+use crate::StoreError;
+use crate::contract::{ChangelogId, ChangelogSink, RecordContext, RestoreRecord, StoreSpec};
+use crate::engine::Engine;
+use crate::expiry::Expiry;
+use crate::keys::KeyLayout;
+use crate::overlay::Overlay;
+use crate::shared_bytes::SharedBytes;
+use crate::timestamped;
+
+/// See the module.
+pub(crate) struct Below {
+    pub(crate) spec: Arc<StoreSpec>,
+    pub(crate) layout: KeyLayout,
+    pub(crate) changelog: Option<ChangelogId>,
+    pub(crate) expiry: Option<Expiry>,
+    pub(crate) overlay: Overlay,
+    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) buffer: Vec<u8>,
+}
+
+impl Below {
+    pub(crate) fn visible_from(&self) -> i64 {
+        self.expiry.as_ref().map_or(i64::MIN, Expiry::visible_from)
+    }
+
+    /// Whether a null put is more than a line in the changelog.
+    pub(crate) fn nulls_count(&self) -> bool {
+        !self.spec.retain_duplicates || self.layout == KeyLayout::Times
+    }
+
+    fn start_of(&self, key: &[u8]) -> Option<i64> {
+        self.layout.window_key(key).map(|key| key.start)
+    }
+
+    pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
+        if let Some(expiry) = &self.expiry
+            && self.start_of(key).is_some_and(|start| start < expiry.visible_from())
+        {
+            return Ok(None);
+        }
+        match self.overlay.get(key) {
+            Some(update) => Ok(update),
+            None => self.engine.get(key, &mut self.buffer),
+        }
+    }
+
+    pub(crate) fn put(
+        &mut self,
+        record: &RecordContext,
+        sink: &mut dyn ChangelogSink,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        if self.admits(sink, key) {
+            self.overlay.put(key, value);
+        }
+        self.log(record, sink, key, value)
+    }
+
+    pub(crate) fn put_shared(
+        &mut self,
+        record: &RecordContext,
+        sink: &mut dyn ChangelogSink,
+        key: &SharedBytes,
+        value: Option<&SharedBytes>,
+    ) -> Result<(), StoreError> {
+        if self.admits(sink, key) {
+            self.overlay.put_shared(key, value);
+        }
+        self.log(record, sink, key, value.map(|value| &**value))
+    }
+
+    /// Whether a put is stored; one whose window has expired is counted, and logged all the same
+    /// (`ChangeLoggingWindowBytesStore` knows nothing of expiry).
+    pub(crate) fn admits(&mut self, sink: &mut dyn ChangelogSink, key: &[u8]) -> bool {
+        let Some(start) = self.start_of(key) else { return true };
+        let admitted = self.expiry.as_mut().is_none_or(|expiry| expiry.admits(start));
+        if !admitted {
+            sink.record_dropped(&self.spec.name);
+        }
+        admitted
+    }
+
+    /// A timestamped store's value goes to the changelog alone, its timestamp becomes the record's; a tombstone, and
+    /// every update of a plain store, has the time of the record being processed.
+    pub(crate) fn log(
+        &mut self,
+        record: &RecordContext,
+        sink: &mut dyn ChangelogSink,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let Some(changelog) = self.changelog else { return Ok(()) };
+        let Some(key) = self.layout.changelog_key(key) else { return Ok(()) };
+        match value {
+            Some(value) if self.spec.kind.is_timestamped() => {
+                let (timestamp, value) = timestamped::split(value).unwrap_or((record.timestamp, value));
+                sink.log(changelog, &key, Some(value), Some(timestamp))
+            }
+            value => sink.log(changelog, &key, value, Some(record.timestamp)),
+        }
+    }
+
+    pub(crate) fn restore(&mut self, record: RestoreRecord<'_>) -> Result<(), StoreError> {
+        let mut key = Vec::with_capacity(record.key.len() + 8);
+        if !self.layout.physical_key(record.key, &mut key) {
+            return Err(StoreError::BadChangelogRecord {
+                store: self.spec.name.clone(),
+                reason: format!("a key of {} bytes is too short for a window store", record.key.len()),
+            });
+        }
+        if record.value.is_none() && !self.nulls_count() {
+            return Ok(());
+        }
+        if let (Some(expiry), Some(start)) =
+            (&mut self.expiry, self.layout.window_key(&key).map(|key| key.start))
+            && !expiry.admits(start)
+        {
+            return Ok(());
+        }
+        match record.value {
+            None if self.spec.retain_duplicates => {}
+            Some(value) if self.spec.kind.is_timestamped() => {
+                self.buffer.clear();
+                self.buffer.extend_from_slice(&record.timestamp.to_be_bytes());
+                self.buffer.extend_from_slice(value);
+                self.overlay.put(&key, Some(&self.buffer));
+            }
+            value => self.overlay.put(&key, value),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn approximate_entries(&self) -> u64 {
+        let mut entries = self.engine.approximate_entries();
+        let mut buffer = Vec::new();
+        if self.spec.persistent {
+            return entries + self.overlay.len() as u64;
+        }
+        // In memory the number is exact, as the JVM's.
+        for (key, value) in self.overlay.iter() {
+            let is_there = matches!(self.engine.get(key, &mut buffer), Ok(Some(_)));
+            match (is_there, value.is_some()) {
+                (false, true) => entries += 1,
+                (true, false) => entries -= 1,
+                _ => {}
+            }
+        }
+        entries
+    }
+}
