@@ -258,18 +258,16 @@ async fn blocking(f: impl FnOnce() -> Result<(), StreamsError> + Send + 'static)
 /// Awaits `future` at most `timeout`, whatever async runtime is in use.
 async fn with_timeout<T>(future: impl Future<Output = T>, timeout: Duration) -> Option<T> {
     let (sender, over) = oneshot::channel::<()>();
+    let (finished, waiting) = channel::<()>();
     let timer = std::thread::Builder::new().name("kstreams-close".into()).spawn(move || {
-        // Ends early when the receiver is gone.
-        let mut sender = sender;
-        let deadline = std::time::Instant::now() + timeout;
-        while std::time::Instant::now() < deadline && !sender.is_closed() {
-            std::thread::sleep(Duration::from_millis(10).min(timeout));
-        }
-        let _ = &mut sender;
+        // Ends early when the other end is dropped.
+        let _ = waiting.recv_timeout(timeout);
+        drop(sender);
     });
     if timer.is_err() {
         return Some(future.await);
     }
+    let _finished = finished;
     match futures::future::select(Box::pin(future), over).await {
         futures::future::Either::Left((value, _)) => Some(value),
         futures::future::Either::Right(_) => None,

@@ -23,15 +23,18 @@ pub(crate) struct TaskSeed {
     /// The processing thread that will own it.
     pub(crate) thread: Arc<ThreadHandle>,
     pub(crate) inputs: Vec<Input>,
-    /// Since when it is being made.
-    pub(crate) since: Instant,
+    /// Not to be made before this.
+    pub(crate) not_before: Instant,
+}
+
+/// A task that could not be made or started: why, and what it can be made of again.
+pub(crate) struct NotMade {
+    pub(crate) seed: Option<Box<TaskSeed>>,
+    pub(crate) error: StreamsError,
 }
 
 /// Makes the task. A failure gives the seed back.
-pub(crate) fn create(
-    instance: &Instance,
-    seed: Box<TaskSeed>,
-) -> Result<TaskBundle, (Option<Box<TaskSeed>>, StreamsError)> {
+pub(crate) fn create(instance: &Instance, seed: Box<TaskSeed>) -> Result<TaskBundle, Box<NotMade>> {
     let id = seed.entry.id;
     let _span = tracing::debug_span!("create", task = %id).entered();
     match build(instance, &seed) {
@@ -57,7 +60,7 @@ pub(crate) fn create(
             }
             Ok(bundle)
         }
-        Err(error) => Err((Some(seed), error)),
+        Err(error) => Err(Box::new(NotMade { seed: Some(seed), error })),
     }
 }
 
@@ -100,7 +103,7 @@ fn handlers(instance: &Instance) -> TaskHandlers {
         processing: config.processing_exception_handler.clone(),
         production: config.production_exception_handler.clone(),
         dead_letter_topic: config.errors_dead_letter_queue_topic_name.as_deref().map(Arc::from),
-        timestamp_extractor: config.default_timestamp_extractor.clone(),
+        timestamp_extractor: config.default_timestamp_extractor,
     }
 }
 
@@ -129,5 +132,5 @@ pub(crate) fn back_to_seed(bundle: TaskBundle, instance: &Instance) -> Option<Ta
     if let Err(error) = task.close() {
         tracing::warn!(task = %entry.id, %error, "closing a task's stores failed");
     }
-    Some(TaskSeed { entry, thread, inputs, since: Instant::now() })
+    Some(TaskSeed { entry, thread, inputs, not_before: Instant::now() })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::launch;
 use super::rebalance::GroupThread;
@@ -63,6 +64,6 @@ impl GroupThread {
             self.reopening.insert(id);
             self.restorer.send(RestoreCommand::Drop(id));
         }
-        launch::relaunch(self, &closed)
+        launch::relaunch(self, &closed, Duration::ZERO)
     }
 }

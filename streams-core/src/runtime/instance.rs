@@ -163,6 +163,8 @@ pub(crate) struct RestoreProgress {
 /// A task of this instance, from its assignment to its release.
 pub(crate) struct TaskEntry {
     pub(crate) id: TaskId,
+    /// Since when it is this instance's.
+    pub(crate) since: Instant,
     /// The processing thread it belongs to.
     pub(crate) thread: usize,
     pub(crate) inputs: Vec<TopicPartition>,
@@ -185,6 +187,7 @@ impl TaskEntry {
         let none = || inputs.iter().map(|_| AtomicI64::new(-1)).collect();
         TaskEntry {
             id,
+            since: Instant::now(),
             thread,
             committed: none(),
             ends: none(),

@@ -20,8 +20,13 @@ use crate::topology::AutoOffsetReset;
 pub(crate) enum Start {
     /// They are new: answer the group's assignment.
     Assign,
-    /// These are assigned already: go back to the committed offsets. Others are new topics of a pattern.
-    Again(BTreeSet<TopicPartition>),
+    /// Some are assigned already: go back to the committed offsets. Others are new topics of a pattern.
+    Again {
+        /// Those that are assigned.
+        assigned: BTreeSet<TopicPartition>,
+        /// How long to wait: a task that can't be made should not be tried without pause.
+        delay: Duration,
+    },
 }
 
 /// Of one request; it is repeated until `task.timeout.ms`.
@@ -33,7 +38,11 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Makes tasks again that are this instance's and that nobody works on: from their last commit.
-pub(crate) fn relaunch(group: &mut GroupThread, tasks: &[TaskId]) -> Result<(), StreamsError> {
+pub(crate) fn relaunch(
+    group: &mut GroupThread,
+    tasks: &[TaskId],
+    delay: Duration,
+) -> Result<(), StreamsError> {
     let (mut ours, mut assigned) = (Vec::new(), BTreeSet::new());
     {
         let mut entries = group.instance.tasks.write();
@@ -44,7 +53,7 @@ pub(crate) fn relaunch(group: &mut GroupThread, tasks: &[TaskId]) -> Result<(), 
             }
         }
     }
-    launch(group, &ours, &Start::Again(assigned))
+    launch(group, &ours, &Start::Again { assigned, delay })
 }
 
 /// Takes tasks up. An empty list of new ones still has to be answered to the group.
@@ -59,6 +68,10 @@ pub(crate) fn launch(group: &mut GroupThread, tasks: &[TaskId], start: &Start) -
     let committed = read_committed(group, &partitions)?;
     let starts = start_offsets(group, &committed)?;
     let mut committed = committed.into_iter();
+    let not_before = match start {
+        Start::Assign => Instant::now(),
+        Start::Again { delay, .. } => Instant::now() + *delay,
+    };
     let mut start_of: BTreeMap<TopicPartition, i64> = starts.iter().cloned().collect();
     let mut seeds = Vec::new();
     for (id, inputs) in inputs {
@@ -75,11 +88,11 @@ pub(crate) fn launch(group: &mut GroupThread, tasks: &[TaskId], start: &Start) -
             made.push(Input { partition, queue, reset, committed, next_offset, idle_since_ms: None });
         }
         instance.tasks.write().insert(id, entry.clone());
-        seeds.push(Box::new(TaskSeed { entry, thread, inputs: made, since: Instant::now() }));
+        seeds.push(Box::new(TaskSeed { entry, thread, inputs: made, not_before }));
     }
     match start {
         Start::Assign => group.consumer.assign(&starts).map_err(RuntimeError::from)?,
-        Start::Again(assigned) => {
+        Start::Again { assigned, .. } => {
             let (known, new): (Vec<_>, Vec<_>) =
                 starts.into_iter().partition(|(partition, _)| assigned.contains(partition));
             if !new.is_empty() {

@@ -30,6 +30,8 @@ use crate::task::{TaskId, TopicPartition};
 
 /// The consumer is polled at least this often; its queue wakes the thread earlier.
 const POLL_EVERY: Duration = Duration::from_millis(500);
+/// A task that could not be restored is tried again after this, if the uncaught exception handler wants it.
+const RESTORE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Threads are checked for being stuck this often.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 
@@ -199,7 +201,7 @@ impl GroupThread {
             Event::Released(id) => self.on_released(id)?,
             Event::RestoreFailed(id, error) => {
                 tracing::error!(task = %id, error = %Chain(&error), "a task cannot be restored");
-                self.on_failure(error, |group| launch::relaunch(group, &[id]))?;
+                self.on_failure(error, |group| launch::relaunch(group, &[id], RESTORE_AGAIN_AFTER))?;
             }
             Event::ThreadFailed(index, error) => {
                 tracing::error!(thread = index, error = %Chain(&error), "a processing thread failed");
@@ -241,7 +243,7 @@ impl GroupThread {
             return Ok(());
         }
         self.reopening.remove(&id);
-        launch::relaunch(self, &[id])
+        launch::relaunch(self, &[id], Duration::ZERO)
     }
 
     /// RUNNING when every task has been handed over and nothing is being given up.

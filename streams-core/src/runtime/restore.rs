@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
-use super::create::{self, TaskSeed};
-use super::error::RuntimeError;
+use super::create::{self, NotMade, TaskSeed};
+use super::error::{Chain, RuntimeError};
 use super::instance::{Event, Instance, Mailbox};
 use super::restore_task::{Restoring, Step};
 use crate::client::{GroupConsumer, Waker};
@@ -107,7 +107,10 @@ impl RestoreThread {
     fn obey(&mut self) -> bool {
         loop {
             match self.commands.try_recv() {
-                Ok(RestoreCommand::Add(seed)) => self.seeds.push((seed, Instant::now())),
+                Ok(RestoreCommand::Add(seed)) => {
+                    let at = seed.not_before;
+                    self.seeds.push((seed, at));
+                }
                 Ok(RestoreCommand::Drop(id)) => {
                     self.seeds.retain(|(seed, _)| seed.entry.id != id);
                     if let Some(at) = self.tasks.iter().position(|task| task.id() == id) {
@@ -127,21 +130,22 @@ impl RestoreThread {
         let (due, later): (Vec<_>, Vec<_>) = self.seeds.drain(..).partition(|(_, at)| *at <= now);
         self.seeds = later;
         for (seed, _) in due {
-            let (id, give_up) = (seed.entry.id, seed.since + self.instance.settings.task_timeout);
-            match self.make(seed) {
-                Ok(()) => {}
-                Err((Some(seed), error)) if may_pass(&error) && Instant::now() < give_up => {
-                    tracing::warn!(task = %id, %error, "cannot restore the task yet; trying again");
+            let (id, give_up) = (seed.entry.id, seed.entry.since + self.instance.settings.task_timeout);
+            let Err(not_made) = self.make(seed) else { continue };
+            let NotMade { seed, error } = *not_made;
+            match seed {
+                Some(seed) if may_pass(&error) && Instant::now() < give_up => {
+                    tracing::warn!(task = %id, error = %Chain(&error), "cannot restore the task yet; trying again");
                     self.seeds.push((seed, Instant::now() + RETRY_AFTER));
                 }
-                Err((_, error)) => {
+                _ => {
                     self.instance.events.send(Event::RestoreFailed(id, error));
                 }
             }
         }
     }
 
-    fn make(&mut self, seed: Box<TaskSeed>) -> Result<(), (Option<Box<TaskSeed>>, StreamsError)> {
+    fn make(&mut self, seed: Box<TaskSeed>) -> Result<(), Box<NotMade>> {
         let bundle = create::create(&self.instance, seed)?;
         let id = bundle.entry.id;
         match Restoring::start(&self.instance, &self.consumer, bundle) {
@@ -150,7 +154,11 @@ impl RestoreThread {
                 self.tasks.push(task);
                 Ok(())
             }
-            Err((bundle, error)) => Err((create::back_to_seed(*bundle, &self.instance).map(Box::new), error)),
+            Err(failed) => {
+                let (bundle, error) = *failed;
+                let seed = create::back_to_seed(bundle, &self.instance).map(Box::new);
+                Err(Box::new(NotMade { seed, error }))
+            }
         }
     }
 

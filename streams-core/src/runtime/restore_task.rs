@@ -79,7 +79,7 @@ impl Restoring {
         instance: &Instance,
         consumer: &GroupConsumer,
         bundle: TaskBundle,
-    ) -> Result<Self, (Box<TaskBundle>, StreamsError)> {
+    ) -> Result<Self, Box<(TaskBundle, StreamsError)>> {
         match plan(instance, consumer, &bundle) {
             Ok(changelogs) => {
                 *bundle.entry.restore.write() =
@@ -90,7 +90,7 @@ impl Restoring {
                 let timeout = instance.settings.request_timeout;
                 Ok(Restoring { bundle, changelogs, listener, metrics, timeout })
             }
-            Err(error) => Err((Box::new(bundle), error)),
+            Err(error) => Err(Box::new((bundle, error))),
         }
     }
 

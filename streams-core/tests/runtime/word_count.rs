@@ -49,3 +49,23 @@ async fn counts_go_on_after_a_restart_and_after_the_state_is_lost() {
     }
     cluster.stop().await;
 }
+
+/// The changelog is the truth: when somebody deletes it, local state that isn't a part of it any more is not used.
+#[tokio::test(flavor = "multi_thread")]
+async fn local_state_that_its_changelog_does_not_know_is_rebuilt() {
+    let cluster = Cluster::start().await;
+    let (input, output) = (cluster.name("lines"), cluster.name("counts"));
+    cluster.create_topic(&input, 1).await;
+    cluster.create_topic(&output, 1).await;
+    let streams = run(word_count(&input, &output), cluster.config("app")).await;
+    cluster.produce_lines(&input, ["a a b"]);
+    cluster.wait_for_counts(&output, &[("a".to_owned(), 2), ("b".to_owned(), 1)].into());
+    assert!(streams.close(Duration::from_secs(30)).await, "closes in time");
+    let changelog = format!("{}-counts-changelog", cluster.name("app"));
+    cluster.delete_topic(&changelog).await;
+    let streams = run(word_count(&input, &output), cluster.config("app")).await;
+    cluster.produce_lines(&input, ["a c"]);
+    cluster.wait_for_counts(&output, &[("a".to_owned(), 1), ("b".to_owned(), 1), ("c".to_owned(), 1)].into());
+    assert!(streams.close(Duration::from_secs(30)).await, "closes in time");
+    cluster.stop().await;
+}
