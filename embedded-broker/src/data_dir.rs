@@ -29,7 +29,7 @@ pub(crate) struct DataDir {
     was_clean: bool,
     // Order of drop: the lock goes before the temporary directory that holds its file.
     _lock: File,
-    _temporary: Option<TempDir>,
+    temporary: Option<TempDir>,
 }
 
 impl DataDir {
@@ -59,7 +59,7 @@ impl DataDir {
             fs::remove_file(&marker).map_err(|source| BrokerError::storage("remove", &marker, source))?;
             sync_directory(&path).map_err(|source| BrokerError::storage("sync directory", &path, source))?;
         }
-        Ok(DataDir { path, cluster_id, was_clean, _lock: lock, _temporary: temporary })
+        Ok(DataDir { path, cluster_id, was_clean, _lock: lock, temporary })
     }
 
     /// The directory.
@@ -75,6 +75,14 @@ impl DataDir {
     /// Whether the last broker here stopped cleanly, so that its logs need no check.
     pub(crate) fn was_clean(&self) -> bool {
         self.was_clean
+    }
+
+    /// Deletes a temporary directory now, not when the last thread lets go of it: a program may end before.
+    pub(crate) fn discard_temporary(&self) {
+        if self.temporary.is_some() {
+            // What is left is the system's to clean, as with every temporary file of a program that died.
+            let _ = fs::remove_dir_all(&self.path);
+        }
     }
 
     /// Notes that everything was flushed.

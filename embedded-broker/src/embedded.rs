@@ -133,6 +133,7 @@ impl Drop for EmbeddedBroker {
         self.stopping.stop();
         if let Some(tasks) = self.tasks.take() {
             tasks.runtime.shutdown_background();
+            self.broker.data_dir().discard_temporary();
         }
     }
 }

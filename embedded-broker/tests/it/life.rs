@@ -192,3 +192,18 @@ fn a_broker_bound_to_all_addresses_advertises_the_one_the_client_reached() {
     let response = broker.connect().ask(12, &MetadataRequest::default().with_topics(None));
     assert_eq!(format!("{}:{}", &*response.brokers[0].host, response.brokers[0].port), broker.address);
 }
+
+#[test]
+fn a_temporary_directory_goes_with_its_broker() {
+    for clean in [true, false] {
+        let broker = block_on(EmbeddedBroker::start(BrokerConfig::new())).unwrap();
+        let dir = broker.data_dir().to_owned();
+        assert!(dir.exists());
+        if clean {
+            block_on(broker.shutdown()).unwrap();
+        } else {
+            drop(broker);
+        }
+        eventually("the directory is gone", || !dir.exists());
+    }
+}
