@@ -1,5 +1,7 @@
 //! Topics that are missing or not as the application needs them.
 
+use std::time::Duration;
+
 use kstreams::prelude::*;
 use rdkafka::admin::{AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
 
@@ -104,6 +106,21 @@ async fn a_changelog_with_the_wrong_cleanup_policy() {
     }
     let streams = run(word_count(&input, &output), cluster.config(state.path())).await;
     until("the words are counted", || cluster.counts(&output).get("a") == Some(&2));
+    close(streams).await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_topic_deleted_under_a_running_application() {
+    let cluster = Cluster::start().await;
+    let state = tempfile::tempdir().unwrap();
+    let (input, output) = (cluster.name("lines"), cluster.name("counts"));
+    cluster.create_topic(&input, 1, &[]).await;
+    cluster.create_topic(&output, 1, &[]).await;
+    let streams = run(word_count(&input, &output), cluster.config(state.path())).await;
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(5)));
+    cluster.admin().delete_topics(&[&input], &options).await.unwrap();
+    says(&failure_of(&streams).await, &[&input, "create it again"]);
     close(streams).await;
     cluster.stop().await;
 }

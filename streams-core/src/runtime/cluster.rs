@@ -6,8 +6,7 @@ use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 use rdkafka::metadata::Metadata;
 
-use super::instance::Instance;
-use super::sources::{self, ClusterTopics};
+use super::sources::ClusterTopics;
 use crate::client::ClientError;
 
 /// Admin client of an instance.
@@ -36,32 +35,14 @@ pub(crate) fn wait_for_broker(admin: &Admin, bootstrap: &str, timeout: Duration)
     }
 }
 
-/// The topics that matter to an instance with their partition counts: all of the cluster when a source reads by pattern.
-pub(crate) fn topics(
-    admin: &Admin,
-    instance: &Instance,
-    timeout: Duration,
-) -> Result<ClusterTopics, ClientError> {
-    if sources::has_patterns(&instance.topology) {
-        return all_topics(admin, timeout);
-    }
-    let mut topics = ClusterTopics::new();
-    for topic in sources::named_topics(&instance.topology, &instance.settings.application_id) {
-        let metadata = fetch(admin, Some(&topic), timeout)?;
-        topics.extend(existing(&metadata));
-    }
-    Ok(topics)
-}
-
-/// Every topic of the cluster.
+/// Every topic of the cluster with its partition count. Topics are not asked for by name: an admin client is a producer to
+/// librdkafka, and such a question makes a broker with `auto.create.topics.enable` create the topic, for instance the
+/// input that somebody has just deleted.
 pub(crate) fn all_topics(admin: &Admin, timeout: Duration) -> Result<ClusterTopics, ClientError> {
-    Ok(existing(&fetch(admin, None, timeout)?).collect())
-}
-
-fn fetch(admin: &Admin, topic: Option<&str>, timeout: Duration) -> Result<Metadata, ClientError> {
-    admin.inner().fetch_metadata(topic, timeout).map_err(|source| {
-        ClientError::request(format!("reading the metadata of {}", topic.unwrap_or("all topics")), source)
-    })
+    let metadata = admin.inner().fetch_metadata(None, timeout);
+    let metadata =
+        metadata.map_err(|source| ClientError::request("reading the metadata of all topics", source))?;
+    Ok(existing(&metadata).collect())
 }
 
 fn existing(metadata: &Metadata) -> impl Iterator<Item = (String, i32)> {

@@ -95,7 +95,7 @@ impl Watch {
 
     fn look_at_metadata(&self) {
         let settings = &self.instance.settings;
-        let topics = match cluster::topics(&self.admin, &self.instance, settings.request_timeout) {
+        let topics = match cluster::all_topics(&self.admin, settings.request_timeout) {
             Ok(topics) => topics,
             Err(error) => {
                 tracing::debug!(%error, "no metadata now; looking again later");
