@@ -5,6 +5,8 @@
 //! The traces are in `cases.jsonl.gz`, one case a line. A case whose program uses an operator that is not there yet is
 //! counted as such, by name of the operator; every other case has to pass. `CASE=name` runs one alone.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod catalogue;
 mod program;
 mod run;

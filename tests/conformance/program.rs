@@ -117,9 +117,9 @@ impl Building {
             "merge" => self.merge(statement),
             "split" => self.split(statement),
             "repartition" => self.repartition(statement),
-            "toTable" => self.to_table(statement),
-            "toStream" => self.to_stream(statement),
-            "to" => self.to(statement),
+            "toTable" => self.make_table(statement),
+            "toStream" => self.make_stream(statement),
+            "to" => self.sink(statement),
             "groupByKey" | "groupBy" => self.group(statement),
             "windowedBy" => self.windowed_by(statement),
             "count" | "reduce" | "aggregate" => self.aggregation(statement),
@@ -403,7 +403,7 @@ impl Building {
         self.set(statement, Var::Stream(stream, types))
     }
 
-    fn to_stream(&mut self, statement: &Value) -> Built {
+    fn make_stream(&mut self, statement: &Value) -> Built {
         let Var::Table(table, types) = self.var(statement, "in")? else { return not_there_yet(statement) };
         let name = named(statement);
         let stream: Stream = match table {
@@ -423,7 +423,7 @@ impl Building {
         self.set(statement, Var::Stream(stream, types))
     }
 
-    fn to(&mut self, statement: &Value) -> Built {
+    fn sink(&mut self, statement: &Value) -> Built {
         let (stream, types) = self.stream_var(statement, "in")?;
         let sink = SinkTypes { key: types.key, long: types.long };
         match opt(statement, "topic") {

@@ -83,7 +83,7 @@ impl Building {
         self.set(statement, Var::Table(table.into(), types))
     }
 
-    pub(super) fn to_table(&mut self, statement: &Value) -> Built {
+    pub(super) fn make_table(&mut self, statement: &Value) -> Built {
         let (stream, types) = self.stream_var(statement, "in")?;
         let Stream::Tt(stream) = stream else { return not_there_yet(statement) };
         let materialized = self.materialized_or_serdes::<OK, OV>(statement, types, false)?;

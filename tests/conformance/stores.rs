@@ -56,7 +56,7 @@ impl<V: Cell> StoreReader for KvReader<V> {
     fn query(&self, driver: &TopologyTestDriver, query: &Value) -> Result<Vec<Value>, AnyError> {
         let (from, to) = (key_of(query, "from"), key_of(query, "to"));
         let op = query["op"].as_str().unwrap_or_default();
-        let rows = driver.with_store(&self.0, |store: &mut KeyValueStore<OK, V>| -> Result<_, AnyError> {
+        driver.with_store(&self.0, |store: &mut KeyValueStore<OK, V>| -> Result<_, AnyError> {
             let entries: Vec<(OK, V)> = match op {
                 "get" => {
                     let key = key_of(query, "key").ok_or("no key")?;
@@ -75,8 +75,7 @@ impl<V: Cell> StoreReader for KvReader<V> {
                 other => return Err(format!("no query {other}").into()),
             };
             Ok(entries.into_iter().map(|(key, value)| row(rendered(key), value)).collect())
-        })?;
-        rows
+        })?
     }
 
     fn contents(&self, driver: &TopologyTestDriver) -> Value {
