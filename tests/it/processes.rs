@@ -1,0 +1,128 @@
+//! An instance in a process of its own, killed without a chance to commit or close anything.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::support::{Cluster, close, instance_config, start, wait_until};
+use crate::topologies::{lines, plain_count, word_count, word_count_with};
+
+/// Set for the child alone: bootstrap servers, application id, input, output and state directory, a line each.
+const CHILD: &str = "KSTREAMS_IT_CHILD";
+
+/// What a line costs until the kill, so that it comes in the middle of the work.
+const SLOW: Duration = Duration::from_millis(1);
+
+/// What the child runs: this test binary asks itself for this one test, which without the variable has nothing to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn child_instance() {
+    let Ok(arguments) = std::env::var(CHILD) else { return };
+    let arguments: Vec<&str> = arguments.lines().collect();
+    let [bootstrap, application_id, input, output, state] = arguments[..] else { panic!("{arguments:?}") };
+    // Seldom committing, so that much is uncommitted when it is killed.
+    let topology = word_count_with(input, output, |_| std::thread::sleep(SLOW));
+    let config = instance_config(application_id, bootstrap, &PathBuf::from(state))
+        .commit_interval(Duration::from_millis(500));
+    let _streams = start(topology, config).await;
+    // Until it is killed; a parent that fails before it kills leaves no child for ever.
+    tokio::time::sleep(crate::support::DEADLINE).await;
+}
+
+/// Kills the process when the test ends early.
+struct Instance(Child);
+
+impl Instance {
+    fn start(cluster: &Cluster, input: &str, output: &str, state: &str) -> Instance {
+        let state = cluster.dir(state);
+        let application_id = cluster.name("app");
+        let arguments = [&cluster.bootstrap, &application_id, input, output, state.to_str().unwrap()];
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "processes::child_instance", "--nocapture"])
+            .env(CHILD, arguments.join("\n"))
+            .stdout(Stdio::null())
+            .spawn();
+        Instance(child.unwrap())
+    }
+
+    /// SIGKILL.
+    fn kill(mut self) {
+        assert!(self.0.try_wait().unwrap().is_none(), "it ran until it was killed");
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// At-least-once: whatever the killed instance had not committed is counted again by the one that comes after it, on the state
+/// directory that was left behind. No count may be too low; one that is higher is a word counted again.
+async fn killed(survivor: bool) {
+    let cluster = Cluster::start().await;
+    let input = cluster.topic("lines", 4).await;
+    let output = cluster.topic("counts", 2).await;
+    let all = lines(8_000);
+    let slow = Arc::new(AtomicBool::new(true));
+    let before = if survivor {
+        let slow = slow.clone();
+        // It may be the survivor that has the lines and the child that counts their words.
+        let each = move |_: &str| {
+            if slow.load(Ordering::Relaxed) {
+                std::thread::sleep(SLOW);
+            }
+        };
+        Some(start(word_count_with(&input, &output, each), cluster.config("app", "survivor")).await)
+    } else {
+        None
+    };
+    let child = Instance::start(&cluster, &input, &output, "killed");
+    if let Some(first) = &before {
+        wait_until("task of the child", || {
+            let threads = first.metadata_for_local_threads();
+            threads.iter().map(|thread| thread.active_tasks.len()).sum::<usize>() == 4
+        })
+        .await;
+    }
+    cluster.produce_lines(&input, &all[..7_000]);
+    let words = cluster.name("app-counts-repartition");
+    wait_until("commit of counted words", || {
+        let lag = cluster.lag("app", &input);
+        lag < 7_000 && cluster.partitions(&words) > 0 && !cluster.counts(&output).is_empty()
+    })
+    .await;
+    child.kill();
+    assert!(cluster.lag("app", &input) > 0, "killed in the middle, not after the end");
+    slow.store(false, Ordering::Relaxed);
+
+    let next = start(word_count(&input, &output), cluster.config("app", "killed")).await;
+    cluster.produce_lines(&input, &all[7_000..]);
+    cluster.settled("app", &input).await;
+    close(&next).await;
+    if let Some(first) = before {
+        close(&first).await;
+    }
+    let counts = cluster.counts(&output);
+    for (word, expected) in plain_count(&all) {
+        let count = counts.get(&word).copied().unwrap_or(0);
+        assert!(count >= expected, "{word} was lost: {count} of {expected}");
+        assert!(count < 2 * expected, "{word}: {count} of {expected}, as if nothing had been committed");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_instance_loses_nothing() {
+    killed(false).await;
+}
+
+/// The same, with another instance that takes over the tasks of the killed one until the next joins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_survivor_takes_over_from_a_killed_instance() {
+    killed(true).await;
+}
