@@ -1,5 +1,5 @@
 //! The topology: nodes, stores and what connects them. Types are checked here, when a node is added; between here and
-//! the task they are erased, and each task wires its own typed nodes once ([`wiring`]).
+//! the task they are erased, and each task wires its own typed nodes once (`wiring.rs`).
 
 mod describe;
 mod groups;
