@@ -13,6 +13,7 @@
 //! (the `on_acknowledgement` interceptor).
 
 mod consumer;
+mod delivery;
 mod error;
 mod message;
 mod producer;
@@ -20,8 +21,9 @@ mod queue;
 mod waker;
 
 pub(crate) use consumer::{Committed, GroupConsumer, GroupEvent};
+pub(crate) use delivery::{AckSlot, FailedDelivery};
 pub use error::ClientError;
 pub use message::Message;
-pub(crate) use producer::{AckSlot, FailedDelivery, Outgoing, ProduceError, Producer, TopicHandle};
+pub(crate) use producer::{Outgoing, ProduceError, Producer, TopicHandle};
 pub(crate) use queue::{Fetched, PartitionQueue};
 pub(crate) use waker::Waker;

@@ -10,7 +10,6 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use kstreams_state_stores::Headers;
@@ -21,65 +20,9 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::{RDKafkaRespErr, RDKafkaType};
 
+use super::delivery::{AckSlot, FailedDelivery};
 use super::error::ClientError;
 use super::message::bytes;
-
-/// The last acknowledged offset of one changelog partition.
-#[derive(Debug)]
-pub(crate) struct AckSlot {
-    /// The offset after the last acknowledged record's; -1 when none was.
-    next: AtomicI64,
-    /// A record was acknowledged without its offset (the broker had seen its sequence number before).
-    unknown: AtomicBool,
-}
-
-impl AckSlot {
-    /// A slot that has seen nothing. Only `Producer::slot` makes them: the producer keeps what it gives librdkafka.
-    fn new() -> Self {
-        AckSlot { next: AtomicI64::new(-1), unknown: AtomicBool::new(false) }
-    }
-
-    /// The offset after the last acknowledged record's; `None` when none was.
-    pub(crate) fn next_offset(&self) -> Option<i64> {
-        let next = self.next.load(Ordering::Acquire);
-        (next >= 0).then_some(next)
-    }
-
-    /// Whether a record was acknowledged without its offset: then the end of the partition has to be asked for.
-    pub(crate) fn take_unknown(&self) -> bool {
-        self.unknown.swap(false, Ordering::AcqRel)
-    }
-
-    /// Sets the next offset, as learned from the broker.
-    pub(crate) fn learn(&self, next: i64) {
-        self.next.fetch_max(next, Ordering::AcqRel);
-    }
-
-    fn acknowledged(&self, offset: i64) {
-        if offset < 0 {
-            self.unknown.store(true, Ordering::Release);
-        } else {
-            self.learn(offset + 1);
-        }
-    }
-}
-
-/// A record that could not be delivered, after all retries.
-#[derive(Debug)]
-pub(crate) struct FailedDelivery {
-    /// The topic.
-    pub(crate) topic: String,
-    /// The partition; -1 when none was chosen yet.
-    pub(crate) partition: i32,
-    /// The key.
-    pub(crate) key: Option<Vec<u8>>,
-    /// The value.
-    pub(crate) value: Option<Vec<u8>>,
-    /// Milliseconds since the epoch.
-    pub(crate) timestamp: i64,
-    /// Why.
-    pub(crate) code: RDKafkaErrorCode,
-}
 
 /// A record to produce. Key and value are copied before `produce` returns.
 pub(crate) struct Outgoing<'a> {

@@ -70,13 +70,7 @@ fn build(instance: &Instance, seed: &TaskSeed) -> Result<Built, StreamsError> {
     let id = seed.entry.id;
     let (backend, directory) = database::open(instance, id)?;
     let changelogs = Arc::new(OnceLock::new());
-    let collector = Collector::new(
-        id,
-        seed.thread.producer.clone(),
-        seed.thread.heartbeat.clone(),
-        instance.settings.max_block,
-        changelogs.clone(),
-    );
+    let collector = Collector::new(instance, id, &seed.thread, changelogs.clone());
     let environment = TaskEnvironment {
         task_id: id,
         scope: TaskScope::SubTopology,

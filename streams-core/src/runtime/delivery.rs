@@ -1,12 +1,17 @@
-//! What becomes of records that could not be delivered.
+//! What becomes of records that could not be delivered: the production exception handler decides (KIP-210).
+
+use std::time::Duration;
 
 use kstreams_state_stores::Headers;
+use rdkafka::error::RDKafkaErrorCode;
 
 use super::error::RuntimeError;
 use super::instance::Instance;
-use crate::client::{FailedDelivery, Producer};
+use crate::client::{FailedDelivery, Outgoing, ProduceError, Producer};
 use crate::error::StreamsError;
-use crate::handlers::{ErrorHandlerContext, FailedOutput, ProductionDecision};
+use crate::handlers::{
+    DeadLetterRecord, ErrorHandlerContext, FailedOutput, ProductionDecision, ProductionExceptionHandler,
+};
 
 /// Asks the production exception handler about every record that failed since the last check.
 ///
@@ -14,7 +19,9 @@ use crate::handlers::{ErrorHandlerContext, FailedOutput, ProductionDecision};
 /// When it says fail, or the producer can't go on.
 pub(crate) fn check(instance: &Instance, producer: &Producer) -> Result<(), StreamsError> {
     for failed in producer.take_failed() {
-        decide(instance, &failed)?;
+        let config = &instance.settings.config;
+        let dead_letters = config.errors_dead_letter_queue_topic_name.as_deref();
+        decide(&*config.production_exception_handler, dead_letters, producer, "", &failed)?;
     }
     if let Some((code, message)) = producer.fatal_error() {
         tracing::error!(%code, message, "the producer can't go on");
@@ -25,23 +32,19 @@ pub(crate) fn check(instance: &Instance, producer: &Producer) -> Result<(), Stre
     Ok(())
 }
 
-fn decide(instance: &Instance, failed: &FailedDelivery) -> Result<(), StreamsError> {
+/// Asks the handler about one record. `task` is empty where it isn't known any more: librdkafka reports failures long
+/// after the record was handed over, so the context has no source record either.
+///
+/// # Errors
+/// When it says fail; retries are over, so `Retry` is that, too.
+pub(crate) fn decide(
+    handler: &dyn ProductionExceptionHandler,
+    dead_letter_topic: Option<&str>,
+    producer: &Producer,
+    task: &str,
+    failed: &FailedDelivery,
+) -> Result<(), StreamsError> {
     let FailedDelivery { topic, partition, code, .. } = failed;
-    if skips(instance, failed) {
-        tracing::warn!(topic, partition, %code, "a record could not be written and is skipped");
-        return Ok(());
-    }
-    Err(RuntimeError::Produce {
-        task: String::new(),
-        topic: topic.clone(),
-        partition: *partition,
-        code: *code,
-    }
-    .into())
-}
-
-/// What the production exception handler says. The context is that of no record: librdkafka reports failures long after.
-fn skips(instance: &Instance, failed: &FailedDelivery) -> bool {
     let headers = Headers::new();
     let context = ErrorHandlerContext {
         topic: None,
@@ -49,21 +52,55 @@ fn skips(instance: &Instance, failed: &FailedDelivery) -> bool {
         offset: -1,
         headers: &headers,
         processor_node_id: "",
-        task_id: "",
+        task_id: task,
         timestamp: failed.timestamp,
         source_raw_key: None,
         source_raw_value: None,
-        dead_letter_topic: None,
+        dead_letter_topic,
     };
     let output = FailedOutput {
-        topic: &failed.topic,
-        partition: (failed.partition >= 0).then_some(failed.partition),
+        topic,
+        partition: (*partition >= 0).then_some(*partition),
         key: failed.key.as_deref(),
         value: failed.value.as_deref(),
         timestamp: Some(failed.timestamp),
         headers: &headers,
         retriable: false,
     };
-    let handler = &instance.settings.config.production_exception_handler;
-    handler.handle_error(&context, &output, &failed.code).decision == ProductionDecision::Resume
+    let response = handler.handle_error(&context, &output, code);
+    for letter in &response.dead_letter_records {
+        send_dead_letter(producer, letter)?;
+    }
+    if response.decision == ProductionDecision::Resume {
+        tracing::warn!(task, topic, partition, %code, "a record could not be written and is skipped");
+        return Ok(());
+    }
+    let (task, topic) = (task.to_owned(), topic.clone());
+    Err(RuntimeError::Produce { task, topic, partition: *partition, code: *code }.into())
+}
+
+/// A dead letter that can't be written stops the task: the record would be lost without a trace.
+fn send_dead_letter(producer: &Producer, letter: &DeadLetterRecord) -> Result<(), StreamsError> {
+    let topic = producer.topic(&letter.topic).map_err(RuntimeError::from)?;
+    let record = Outgoing {
+        topic: &topic,
+        partition: None,
+        key: letter.key.as_deref(),
+        value: letter.value.as_deref(),
+        timestamp: letter.timestamp,
+        headers: &letter.headers,
+        acknowledged: None,
+    };
+    let mut produced = producer.produce(&record);
+    if produced == Err(ProduceError::QueueFull) {
+        producer.poll(Duration::from_millis(100));
+        produced = producer.produce(&record);
+    }
+    produced.map_err(|error| {
+        let code = match error {
+            ProduceError::Refused(code) => code,
+            ProduceError::QueueFull => RDKafkaErrorCode::QueueFull,
+        };
+        RuntimeError::Produce { task: String::new(), topic: letter.topic.clone(), partition: -1, code }.into()
+    })
 }

@@ -7,10 +7,12 @@ use kstreams_state_stores::{ChangelogId, ChangelogSink, Headers, StoreError};
 use rdkafka::error::RDKafkaErrorCode;
 use rustc_hash::FxHashMap;
 
+use super::delivery;
 use super::error::RuntimeError;
-use super::instance::Heartbeat;
-use crate::client::{AckSlot, Outgoing, ProduceError, Producer, TopicHandle};
+use super::instance::{Heartbeat, Instance, ThreadHandle};
+use crate::client::{AckSlot, FailedDelivery, Outgoing, ProduceError, Producer, TopicHandle};
 use crate::error::StreamsError;
+use crate::handlers::ProductionExceptionHandler;
 use crate::murmur2::partition_for_key;
 use crate::task::{RecordCollector, TaskId};
 
@@ -43,6 +45,8 @@ pub(crate) struct Collector {
     heartbeat: Arc<Heartbeat>,
     /// How long to wait for room in the client's queue, or for a topic's metadata (`max.block.ms`).
     max_block: Duration,
+    handler: Arc<dyn ProductionExceptionHandler>,
+    dead_letter_topic: Option<String>,
     topics: FxHashMap<Arc<str>, SinkTopic>,
     /// Set once the task is made and its changelogs are known.
     changelogs: Arc<OnceLock<Arc<Vec<ChangelogTarget>>>>,
@@ -52,17 +56,19 @@ pub(crate) struct Collector {
 
 impl Collector {
     pub(crate) fn new(
+        instance: &Instance,
         task: TaskId,
-        producer: Producer,
-        heartbeat: Arc<Heartbeat>,
-        max_block: Duration,
+        thread: &ThreadHandle,
         changelogs: Arc<OnceLock<Arc<Vec<ChangelogTarget>>>>,
     ) -> Self {
+        let config = &instance.settings.config;
         Collector {
             task,
-            producer,
-            heartbeat,
-            max_block,
+            producer: thread.producer.clone(),
+            heartbeat: thread.heartbeat.clone(),
+            max_block: instance.settings.max_block,
+            handler: config.production_exception_handler.clone(),
+            dead_letter_topic: config.errors_dead_letter_queue_topic_name.clone(),
             topics: FxHashMap::default(),
             changelogs,
             since_poll: 0,
@@ -156,21 +162,25 @@ impl RecordCollector for Collector {
         if !self.topics.contains_key(topic) {
             self.add_topic(topic)?;
         }
-        let failed = |code| {
-            let (task, topic) = (self.task.to_string(), topic.to_string());
-            StreamsError::from(RuntimeError::Produce {
-                task,
-                topic,
-                partition: partition.unwrap_or(-1),
-                code,
-            })
-        };
         let Some(SinkTopic { handle, .. }) = self.topics.get(topic) else {
-            return Err(failed(RDKafkaErrorCode::UnknownTopic));
+            return Err(RuntimeError::UnknownTopic { topic: topic.to_string() }.into());
         };
         let record =
             Outgoing { topic: handle, partition, key, value, timestamp, headers, acknowledged: None };
-        produce(&self.producer, &self.heartbeat, self.max_block, &record).map_err(failed)
+        let produced = produce(&self.producer, &self.heartbeat, self.max_block, &record);
+        produced.or_else(|code| {
+            // Refused by the client itself, because it is too large for instance.
+            let failed = FailedDelivery {
+                topic: topic.to_string(),
+                partition: partition.unwrap_or(-1),
+                key: key.map(<[u8]>::to_vec),
+                value: value.map(<[u8]>::to_vec),
+                timestamp: timestamp.unwrap_or(-1),
+                code,
+            };
+            let (task, letters) = (self.task.to_string(), self.dead_letter_topic.as_deref());
+            delivery::decide(&*self.handler, letters, &self.producer, &task, &failed)
+        })
     }
 
     fn partition_count(&mut self, topic: &str) -> Result<i32, StreamsError> {

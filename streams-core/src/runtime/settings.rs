@@ -105,6 +105,7 @@ impl Settings {
         let mut config = self.config.main_consumer(&self.process_id, partitions).map(client)?;
         // See `Fetched::End`: with it, a rebalance skips records.
         config.set("enable.partition.eof", "false");
+        bound_messages(&mut config);
         Ok(config)
     }
 
@@ -115,6 +116,7 @@ impl Settings {
             // A fetch that waits at the end of one changelog would hold up those that are added meanwhile.
             config.set("fetch.wait.max.ms", "20");
         }
+        bound_messages(&mut config);
         Ok(config)
     }
 
@@ -160,6 +162,17 @@ impl Settings {
 
 fn client(settings: ClientSettings) -> ClientConfig {
     settings.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// librdkafka counts the bytes of records in its queues, but not what it needs to hold each: about 300 bytes, more than
+/// a small record. The number of records is bounded so that both together stay near the limit.
+fn bound_messages(config: &mut ClientConfig) {
+    const BYTES_PER_MESSAGE: u64 = 320;
+    let kbytes = config.get("queued.max.messages.kbytes").and_then(|value| value.parse::<u64>().ok());
+    if let (Some(kbytes), None) = (kbytes, config.get("queued.min.messages")) {
+        let messages = (kbytes * 1_024 / BYTES_PER_MESSAGE).clamp(2_000, 100_000);
+        config.set("queued.min.messages", messages.to_string());
+    }
 }
 
 fn millis(settings: &ClientSettings, name: &str, default: u64) -> Duration {

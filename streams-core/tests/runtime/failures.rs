@@ -148,3 +148,59 @@ async fn a_committed_offset_that_is_gone_is_reset_by_the_policy() {
     assert!(streams.close(Duration::from_secs(30)).await);
     cluster.stop().await;
 }
+
+/// Takes numbers, which not every record is.
+struct Enlarge;
+
+impl Processor<(), i64, (), String> for Enlarge {
+    fn process(
+        &mut self,
+        record: Record<(), i64>,
+        ctx: &mut ProcessorContext<'_, (), String>,
+    ) -> ProcessResult {
+        let size = usize::try_from(record.value)?;
+        ctx.forward(record.with_value("x".repeat(size)))
+    }
+}
+
+/// Records that can't be read and results that can't be written go to their handlers and to the dead letter topic, and
+/// the others go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_records_and_refused_results_become_dead_letters() {
+    use kstreams_core::handlers::LogAndContinue;
+    use rdkafka::Message as _;
+    let cluster = Cluster::start().await;
+    let (input, output, letters) = (cluster.name("in"), cluster.name("out"), cluster.name("letters"));
+    for topic in [&input, &output, &letters] {
+        cluster.create_topic(topic, 1).await;
+    }
+    let mut topology = Topology::new();
+    topology.add_source::<(), i64>("in", input.as_str()).unwrap();
+    topology.add_processor("enlarge", || Enlarge, &["in"]).unwrap();
+    topology.add_sink::<(), String>("out", output.as_str(), &["enlarge"]).unwrap();
+    let config = cluster
+        .config("app")
+        .deserialization_exception_handler(LogAndContinue)
+        .production_exception_handler(LogAndContinue)
+        .errors_dead_letter_queue_topic_name(&letters);
+    let streams = run(topology, config).await;
+    let number = |number: i64| String::from_utf8(number.to_be_bytes().to_vec()).unwrap();
+    // 0x0020_0000 bytes are more than a message may have.
+    let lines = [number(3), "not a number".to_owned(), number(0x0020_0000), number(5)];
+    cluster.produce_lines(&input, lines.iter().map(String::as_str));
+    let deadline = std::time::Instant::now() + crate::cluster::DEADLINE;
+    while values(&cluster, &output) != ["xxx", "xxxxx"] || cluster.read_all(&letters).len() < 2 {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{:?} {:?}",
+            values(&cluster, &output),
+            streams.failure()
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let poison = cluster.read_all(&letters);
+    assert_eq!(poison[0].payload(), Some(&b"not a number"[..]));
+    assert_eq!(streams.state(), State::Running);
+    assert!(streams.close(Duration::from_secs(30)).await);
+    cluster.stop().await;
+}
