@@ -17,13 +17,15 @@ pub enum ClientError {
 
     /// No broker answered in time.
     #[error(
-        "no Kafka broker answered at {bootstrap} within {waited_ms} ms: is it running, are host and port right (bootstrap.servers), does it expect TLS or SASL?"
+        "no Kafka broker answered at {bootstrap} within {waited_ms} ms ({found}): is it running, are host and port right (bootstrap.servers), does it expect TLS or SASL?"
     )]
     Unreachable {
         /// The configured `bootstrap.servers`.
         bootstrap: String,
         /// How long was waited, in milliseconds.
         waited_ms: u128,
+        /// What is at each address.
+        found: String,
         /// As the client reports it.
         source: Box<KafkaError>,
     },

@@ -6,6 +6,7 @@ use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 use rdkafka::metadata::Metadata;
 
+use super::probe;
 use super::sources::ClusterTopics;
 use crate::client::ClientError;
 
@@ -24,8 +25,9 @@ pub(crate) fn wait_for_broker(admin: &Admin, bootstrap: &str, timeout: Duration)
         match admin.inner().fetch_metadata(Some("__consumer_offsets"), left.min(Duration::from_secs(2))) {
             Ok(_) => return Ok(()),
             Err(source) if start.elapsed() >= timeout => {
-                let (bootstrap, waited_ms) = (bootstrap.to_owned(), start.elapsed().as_millis());
-                return Err(ClientError::Unreachable { bootstrap, waited_ms, source: Box::new(source) });
+                let (waited_ms, found) = (start.elapsed().as_millis(), probe::look(bootstrap));
+                let (bootstrap, source) = (bootstrap.to_owned(), Box::new(source));
+                return Err(ClientError::Unreachable { bootstrap, waited_ms, found, source });
             }
             Err(error) => {
                 tracing::debug!(%error, bootstrap, "no broker answers yet");

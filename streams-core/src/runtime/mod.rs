@@ -24,6 +24,7 @@ mod internal;
 mod launch;
 mod local_metadata;
 mod poll;
+mod probe;
 mod produce;
 mod query;
 mod rebalance;
