@@ -12,7 +12,7 @@ pub enum StoreError {
     /// A key or value could not be written to, or read from, the bytes of a store: most often the serde changed while
     /// the state of the old one was still there.
     #[error(
-        "store {store}: the {part} serde failed; does the serde fit the data that the store and its changelog hold?"
+        "store {store}: the {part} serde failed; does the serde fit the data that the store and its changelog hold? Use the serde that wrote it, or give the store another name"
     )]
     Serde {
         /// Name of the store.

@@ -69,7 +69,15 @@ async fn a_store_that_an_earlier_version_wrote_with_another_serde() {
     let streams = KafkaStreams::new(newest::<i64>(&numbers, &output), cluster.config(state.path())).unwrap();
     streams.start().await.unwrap();
     let failure = failure_of(&streams).await;
-    says(&failure, &["store newest", "does the serde fit the data", &format!("{numbers}-0 at offset 0")]);
+    says(
+        &failure,
+        &[
+            "store newest",
+            "does the serde fit the data",
+            "Use the serde that wrote it",
+            &format!("{numbers}-0 at offset 0"),
+        ],
+    );
     close(streams).await;
     assert_eq!(cluster.committed(&numbers), 0);
 

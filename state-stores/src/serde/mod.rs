@@ -35,8 +35,8 @@ pub enum SerdeError {
         actual_bytes: usize,
     },
     /// Anything else the serde says.
-    #[error("{0}")]
-    Other(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl SerdeError {
