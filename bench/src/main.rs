@@ -1,6 +1,8 @@
 //! The benchmark program: one workload's topology, set up by environment variables as the harness gives them, running
 //! until SIGTERM. `bench/README.md` says how to run it beside the JVM's.
 
+#![allow(clippy::disallowed_methods)] // a program: the harness compares its times with its own
+
 mod topologies;
 
 use std::error::Error;

@@ -21,6 +21,7 @@ pub type SharedClock = Arc<dyn Clock>;
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     fn now_ms(&self) -> i64 {
         // A clock before 1970 reads as the epoch: timestamps must not be negative.
         SystemTime::now()

@@ -187,6 +187,7 @@ impl Cluster {
 
 /// The last full hour but one, in ms since the epoch: where examples with a clock of their own begin. (Not 1970: brokers
 /// delete by the records' time, and the client takes 0 for "now".)
+#[allow(clippy::disallowed_methods)] // a program, not the library
 pub fn start_of_story() -> i64 {
     const HOUR: i64 = 3_600_000;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis());

@@ -1,6 +1,6 @@
 //! The broker over real sockets: raw frames of our own, librdkafka, and the binary.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 mod clients;
 mod configs;
