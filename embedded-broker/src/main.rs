@@ -70,28 +70,34 @@ fn configure(arguments: Arguments) -> Result<BrokerConfig, Box<dyn std::error::E
 }
 
 async fn serve(config: BrokerConfig) -> Result<(), BrokerError> {
+    // Before anybody can know that the broker runs: a signal that came earlier would kill it without a clean stop.
+    let signal = stop_signal();
     let broker = EmbeddedBroker::start(config).await?;
     println!("listening on {}", broker.bootstrap_servers());
-    wait_for_signal().await;
+    signal.await;
     broker.shutdown().await
 }
 
+/// Listens for SIGTERM and SIGINT from the call on; the future ends with the first.
 #[cfg(unix)]
-async fn wait_for_signal() {
+fn stop_signal() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+    let listeners = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        match listeners {
+            (Ok(mut terminate), Ok(mut interrupt)) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
             }
+            (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "cannot wait for signals, stopping"),
         }
-        (Err(error), _) | (_, Err(error)) => tracing::error!(%error, "cannot wait for signals, stopping"),
     }
 }
 
 #[cfg(not(unix))]
-async fn wait_for_signal() {
+async fn stop_signal() {
     if let Err(error) = tokio::signal::ctrl_c().await {
         tracing::error!(%error, "cannot wait for Ctrl-C, stopping");
     }
