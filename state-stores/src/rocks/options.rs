@@ -6,7 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options, WriteBufferManager};
+use ::rocksdb::{
+    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, LogLevel, LruCacheOptions, Options,
+    WriteBufferManager,
+};
 
 /// A user's hook on the options of a store's column family (`rocksdb.config.setter`). It runs after the defaults are
 /// set; what the library relies on (atomic flush, no write-ahead log) is not within its reach.
@@ -48,7 +51,11 @@ pub struct RocksDbResources {
 impl RocksDbResources {
     /// Allocates nothing yet: the cache fills as it is used.
     pub fn new(settings: RocksDbSettings) -> Arc<Self> {
-        let cache = Cache::new_lru_cache(settings.memory_bytes);
+        let mut lru = LruCacheOptions::default();
+        lru.set_capacity(settings.memory_bytes);
+        // A shard must hold large blocks beside the memtables' share of it. By default there are up to 64.
+        lru.set_num_shard_bits(2);
+        let cache = Cache::new_lru_cache_opts(&lru);
         // Half for memtables: they flush when they reach it together, the rest of the cache holds blocks.
         let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
             settings.memory_bytes / 2,
@@ -99,6 +106,12 @@ impl RocksDbResources {
         table.set_cache_index_and_filter_blocks(true);
         table.set_cache_index_and_filter_blocks_with_high_priority(true);
         table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        // Filters and indexes in parts of a few KiB: one of a million keys is over a MiB, and a cache that can't hold
+        // it would read and check it anew for every get (half of the time of a windowed count, measured).
+        table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        table.set_partition_filters(true);
+        table.set_metadata_block_size(4 * 1024);
+        table.set_pin_top_level_index_and_filter(true);
         let mut options = Options::default();
         options.set_block_based_table_factory(&table);
         // As the JVM: values are small, and reads of state are more frequent than bytes on disk are dear.
