@@ -2,7 +2,7 @@
 //! the public DSL on our driver and compared with what the JVM did, at five levels: outputs; stores and dropped
 //! counts; repartition topics; changelogs byte for byte; `describe()` letter by letter.
 //!
-//! The traces are in `cases.jsonl.gz`, one case a line. A case whose program uses an operator that is not there yet is
+//! The traces are in `cases.jsonl.gz` (designed by hand) and `random.jsonl.gz` (generated), one case a line. A case whose program uses an operator that is not there yet is
 //! counted as such, by name of the operator; every other case has to pass. `CASE=name` runs one alone.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -21,12 +21,12 @@ use std::io::{BufRead, BufReader};
 use flate2::read::GzDecoder;
 use serde_json::Value;
 
-/// How many of the cases use only what is there. A case that stops being expressible must not go unnoticed.
-const EXPRESSIBLE: usize = 107;
+/// How many of the cases use only what is there, at least. A case that stops being expressible must not go unnoticed.
+const EXPRESSIBLE: usize = 160;
 
 fn cases() -> Vec<Value> {
-    let compressed: &[u8] = include_bytes!("cases.jsonl.gz");
-    let lines = BufReader::new(GzDecoder::new(compressed)).lines();
+    let files: [&[u8]; 2] = [include_bytes!("cases.jsonl.gz"), include_bytes!("random.jsonl.gz")];
+    let lines = files.into_iter().flat_map(|file| BufReader::new(GzDecoder::new(file)).lines());
     lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect()
 }
 
@@ -91,5 +91,5 @@ fn every_expressible_case_agrees_with_the_jvm() {
     println!("not expressible yet, by what is missing: {waiting:?}");
     let passed: usize = families.values().map(|(passed, _)| passed).sum();
     assert!(failed.is_empty(), "{passed} passed, {} failed\n{}", failed.len(), failed.join("\n"));
-    assert!(only.is_some() || passed == EXPRESSIBLE, "{passed} cases passed, {EXPRESSIBLE} should");
+    assert!(only.is_some() || passed >= EXPRESSIBLE, "{passed} cases passed, at least {EXPRESSIBLE} should");
 }
