@@ -8,6 +8,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod catalogue;
+mod kv_handle;
+mod papi;
+mod processors;
 mod program;
 mod run;
 mod stateful;

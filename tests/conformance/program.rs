@@ -7,7 +7,7 @@ use kstreams::processor::RecordMetadata;
 use kstreams::topology::{Extracted, ExtractorRecord, SinkTopic};
 use kstreams::{
     Branched, Consumed, KGroupedStream, KGroupedTable, KStream, Named, Produced, Repartitioned,
-    StreamsBuilder, TimeWindowedKStream,
+    StreamsBuilder, TimeWindowedKStream, Topology,
 };
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use super::catalogue;
 use super::run::{Log, Program, SinkTypes};
 use super::stores::StoreReader;
 use super::types::{AsKey, AsVal, OK, OV, Serdes, Stream, Table, Types, WK, on};
-use super::value::{Key, KeyKind, KeySerde, Text, Val, ValSerde, text};
+use super::value::{Key, KeyKind, KeySerde, Val, ValSerde, text};
 
 /// Why a program could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,7 @@ pub(crate) fn build(case: &Value) -> Result<Program, ProgramError> {
         builder: StreamsBuilder::new(),
         vars: BTreeMap::new(),
         program: ProgramParts::default(),
+        topology: None,
         in_memory: case["config"]["dsl.store.suppliers.class"] == "in-memory",
     };
     for feature in ["topology.optimization", "dsl.store.format", "ensure.explicit.internal.resource.naming"] {
@@ -53,13 +54,14 @@ pub(crate) fn build(case: &Value) -> Result<Program, ProgramError> {
         building.statement(statement)?;
     }
     let ProgramParts { log, sinks, dynamic_sink, stores } = building.program;
-    Ok(Program { topology: building.builder.build()?, log, sinks, dynamic_sink, stores })
+    let topology = building.topology.map_or_else(|| building.builder.build(), Ok)?;
+    Ok(Program { topology, log, sinks, dynamic_sink, stores })
 }
 
 #[derive(Default)]
 pub(super) struct ProgramParts {
     log: Log,
-    sinks: BTreeMap<String, SinkTypes>,
+    pub(super) sinks: BTreeMap<String, SinkTypes>,
     dynamic_sink: SinkTypes,
     pub(super) stores: BTreeMap<String, Box<dyn StoreReader>>,
 }
@@ -68,6 +70,8 @@ pub(super) struct Building {
     pub(super) builder: StreamsBuilder,
     vars: BTreeMap<String, Var>,
     pub(super) program: ProgramParts,
+    /// A topology made by hand, where the program has statements of that.
+    pub(super) topology: Option<Topology>,
     pub(super) in_memory: bool,
 }
 
@@ -124,6 +128,10 @@ impl Building {
             "windowedBy" => self.windowed_by(statement),
             "count" | "reduce" | "aggregate" => self.aggregation(statement),
             "join" => self.join(statement),
+            "process" => self.process(statement),
+            "processValues" => self.process_values(statement),
+            "store" => self.store(statement),
+            "addSource" | "addProcessor" | "addSink" | "addStateStore" => self.low_level(statement),
             _ => not_there_yet(statement),
         }
     }
@@ -481,8 +489,12 @@ where
     }
 }
 
-fn extract(spec: &str, record: &ExtractorRecord<'_, OK, OV>, partition_time: i64) -> Extracted {
-    let field = record.value.as_ref().map(Text::text);
+pub(super) fn extract<V: AsVal>(
+    spec: &str,
+    record: &ExtractorRecord<'_, OK, V>,
+    partition_time: i64,
+) -> Extracted {
+    let field = text(&record.value.val());
     let number =
         field.as_deref().and_then(|text| catalogue::parse_num(text.split(',').next().unwrap_or_default()));
     Extracted::Timestamp(match spec {

@@ -9,7 +9,7 @@ use kstreams_state_stores::{Headers, Record, RecordContext, StateStore, StoreAcc
 use super::{ProcessError, ProcessResult, PunctuationType, ScheduleId, StoreHandle};
 use crate::error::StreamsError;
 use crate::task::{TaskContext, TaskId};
-use crate::topology::Child;
+use crate::topology::{Child, give_all};
 
 /// Where the current record came from (`RecordMetadata`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,7 +121,7 @@ impl InitContext<'_> {
 /// The stores of a task for the length of one call, whatever the calling node forwards: for parts of processors that
 /// nodes of different types share.
 pub struct StoreScope<'a> {
-    cx: &'a mut TaskContext,
+    pub(super) cx: &'a mut TaskContext,
 }
 
 impl StoreScope<'_> {
@@ -149,6 +149,11 @@ impl<KOut, VOut> ProcessorContext<'_, KOut, VOut> {
     /// The headers of the record that led to this call; none in a punctuation.
     pub fn headers(&self) -> &Headers {
         &self.cx.record.headers
+    }
+
+    /// The same, to be changed. Nodes that get the same record after this one see the change, as in the JVM.
+    pub fn headers_mut(&mut self) -> &mut Headers {
+        &mut self.cx.record.headers
     }
 
     /// Opens a store for one or several calls. The borrow has to end before the next `forward`.
@@ -180,33 +185,63 @@ impl<KOut: Clone, VOut: Clone> ProcessorContext<'_, KOut, VOut> {
     /// Gives a record to every child, in the order in which the children were added.
     ///
     /// # Errors
-    /// An error of a child that its handler did not let pass; return it as it is.
+    /// A negative timestamp; an error of a child that its handler did not let pass: return it as it is.
     #[inline]
     pub fn forward(&mut self, record: Record<KOut, VOut>) -> ProcessResult {
-        let Some((last, others)) = self.children.split_last() else { return Ok(()) };
-        self.cx.as_record(record.timestamp, &record.headers.clone(), |cx| {
-            for child in others {
-                child.receiver.receive(record.clone(), cx)?;
-            }
-            last.receiver.receive(record, cx)
-        })
+        self.give(self.children, record, false)
+    }
+
+    /// Gives on the record that came in, as it came. What a node below does to its headers by
+    /// [`headers_mut`](Self::headers_mut) is seen by all that get this very record later, above this node too: in the
+    /// JVM they share them.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    #[inline]
+    pub fn pass_on(&mut self, record: Record<KOut, VOut>) -> ProcessResult {
+        self.give(self.children, record, true)
     }
 
     /// Gives a record to the child of that name only.
     ///
     /// # Errors
-    /// When there is no such child, or an error of the child.
+    /// When there is no such child, and as [`forward`](Self::forward).
     pub fn forward_to(&mut self, child: &str, record: Record<KOut, VOut>) -> ProcessResult {
-        match self.children.iter().find(|c| &*c.name == child) {
-            Some(child) => {
-                let (timestamp, headers) = (record.timestamp, record.headers.clone());
-                self.cx.as_record(timestamp, &headers, |cx| child.receiver.receive(record, cx))
-            }
-            None => {
-                let node = self.cx.node_name(self.node).to_owned();
-                Err(ProcessError::fatal(StreamsError::NoSuchChild { node, child: child.to_owned() }))
-            }
+        self.give(self.child(child)?, record, false)
+    }
+
+    /// [`pass_on`](Self::pass_on) to the child of that name only.
+    ///
+    /// # Errors
+    /// As [`forward_to`](Self::forward_to).
+    pub fn pass_on_to(&mut self, child: &str, record: Record<KOut, VOut>) -> ProcessResult {
+        self.give(self.child(child)?, record, true)
+    }
+
+    #[inline]
+    fn give(
+        &mut self,
+        children: &[Child<KOut, VOut>],
+        record: Record<KOut, VOut>,
+        shares_headers: bool,
+    ) -> ProcessResult {
+        if record.timestamp < 0 {
+            let text =
+                format!("a forwarded record has timestamp {}: it must not be negative", record.timestamp);
+            return Err(ProcessError::msg(text));
         }
+        let (timestamp, headers) = (record.timestamp, record.headers.clone());
+        self.cx.as_record(timestamp, headers, shares_headers, |cx| give_all(children, record, cx))
+    }
+}
+
+impl<'a, KOut, VOut> ProcessorContext<'a, KOut, VOut> {
+    fn child(&self, name: &str) -> ProcessResult<&'a [Child<KOut, VOut>]> {
+        let index = self.children.iter().position(|child| &*child.name == name);
+        index.and_then(|index| self.children.get(index..=index)).ok_or_else(|| {
+            let node = self.cx.node_name(self.node).to_owned();
+            ProcessError::fatal(StreamsError::NoSuchChild { node, child: name.to_owned() })
+        })
     }
 
     /// The number of children.

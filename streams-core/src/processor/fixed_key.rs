@@ -7,7 +7,7 @@ use kstreams_state_stores::{Headers, Record, StoreAccess};
 use super::context::common_methods;
 use super::{
     InitContext, ProcessResult, Processor, ProcessorContext, PunctuationType, RecordMetadata, ScheduleId,
-    StoreHandle,
+    StoreHandle, StoreScope,
 };
 use crate::task::{TaskContext, TaskId};
 use crate::topology::Child;
@@ -104,6 +104,11 @@ impl<'a, K, VOut> FixedKeyProcessorContext<'a, K, VOut> {
     /// As [`ProcessorContext::store`].
     pub fn store<'b, S>(&'b mut self, handle: &'b StoreHandle<S>) -> StoreAccess<'b, S> {
         self.cx.open_store(handle)
+    }
+
+    /// As [`ProcessorContext::stores`].
+    pub fn stores(&mut self) -> StoreScope<'_> {
+        StoreScope { cx: self.cx }
     }
 
     /// As [`ProcessorContext::record_metadata`].

@@ -80,24 +80,23 @@ impl TaskContext {
     }
 
     /// Runs `f` with the timestamp and headers of a forwarded record as those of the current one: what lies downstream
-    /// logs and looks at them (`ProcessorContextImpl.forward`).
+    /// logs and looks at them (`ProcessorContextImpl.forward`). `shares_headers`: it is the current record itself, so
+    /// that changes of its headers stay.
     #[inline]
     pub(crate) fn as_record<T>(
         &mut self,
         timestamp: i64,
-        headers: &Headers,
+        headers: Headers,
+        shares_headers: bool,
         f: impl FnOnce(&mut TaskContext) -> T,
     ) -> T {
         let outer_time = std::mem::replace(&mut self.record.timestamp, timestamp);
-        let result = if self.record.headers.ptr_eq(headers) {
-            f(self)
-        } else {
-            let outer = std::mem::replace(&mut self.record.headers, headers.clone());
-            let result = f(self);
-            self.record.headers = outer;
-            result
-        };
+        let outer_headers = std::mem::replace(&mut self.record.headers, headers);
+        let result = f(self);
         self.record.timestamp = outer_time;
+        if !shares_headers {
+            self.record.headers = outer_headers;
+        }
         result
     }
 

@@ -13,7 +13,7 @@ use super::{RawRecord, TopicPartition};
 use crate::config::DefaultTimestampExtractor;
 use crate::error::StreamsError;
 use crate::processor::ProcessError;
-use crate::topology::{Child, Extracted, ExtractorRecord, SourceOptions};
+use crate::topology::{Child, Extracted, ExtractorRecord, SourceOptions, give_all};
 
 /// An input partition whatever its types.
 pub(crate) trait InputQueue: Send {
@@ -203,13 +203,7 @@ where
             offset: raw.offset(),
         };
         cx.raw = Some(raw);
-        let result = match self.children.split_last() {
-            None => Ok(()),
-            Some((last, others)) => others
-                .iter()
-                .try_for_each(|child| child.receiver.receive(record.clone(), cx))
-                .and_then(|()| last.receiver.receive(record, cx)),
-        };
+        let result = give_all(&self.children, record, cx);
         result.map_err(|error: ProcessError| error.into_streams_error(cx.node_name(self.node)))
     }
 

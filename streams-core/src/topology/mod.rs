@@ -17,7 +17,7 @@ use kstreams_state_stores::{DynSerde, Serde, StoreBuilder, StoreSpec};
 pub use describe::{NodeDescription, NodeDescriptionKind, SubTopologyDescription, TopologyDescription};
 pub(crate) use groups::matches_whole;
 pub use groups::{SourceInfo, StoreInfo, SubTopology};
-pub(crate) use node::{Child, NodeLifecycle};
+pub(crate) use node::{Child, NodeLifecycle, give_all};
 pub use sink::{SinkOptions, SinkTopic, StreamPartitioner, TopicNameExtractor};
 pub use source::{
     AutoOffsetReset, Extracted, ExtractorRecord, SourceOptions, SourceTopics, TimestampExtractor,

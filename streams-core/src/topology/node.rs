@@ -33,6 +33,23 @@ impl<K, V> Clone for Child<K, V> {
     }
 }
 
+/// Gives a record to children, in their order. Headers that one of them changed are changed for those after it.
+#[inline]
+pub(crate) fn give_all<K: Clone, V: Clone>(
+    children: &[Child<K, V>],
+    mut record: Record<K, V>,
+    cx: &mut TaskContext,
+) -> ProcessResult {
+    let Some((last, others)) = children.split_last() else { return Ok(()) };
+    for child in others {
+        child.receiver.receive(record.clone(), cx)?;
+        if !record.headers.ptr_eq(&cx.record.headers) {
+            record.headers = cx.record.headers.clone();
+        }
+    }
+    last.receiver.receive(record, cx)
+}
+
 /// The stores that are connected to a node, by name, as boxed `StoreHandle<S>`.
 pub(crate) type ConnectedStores = Vec<(Arc<str>, Box<dyn Any + Send + Sync>)>;
 

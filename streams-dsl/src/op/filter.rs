@@ -51,7 +51,7 @@ where
 
     fn keep(&self, keeps: Arc<impl Fn(&K, &V) -> bool + Send + Sync + 'static>, named: &Named) -> Self {
         let upstream = self.stateless(named, "KSTREAM-FILTER-", Effect::Keeps, move |record, ctx| {
-            if keeps(&record.key, &record.value) { ctx.forward(record) } else { Ok(()) }
+            if keeps(&record.key, &record.value) { ctx.pass_on(record) } else { Ok(()) }
         });
         KStream::new(upstream, self.key_serde.clone(), self.value_serde.clone())
     }

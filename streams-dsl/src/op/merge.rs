@@ -31,7 +31,7 @@ where
             return self.clone();
         }
         let name = graph.names.or_processor(named.into().name(), "KSTREAM-MERGE-");
-        let pass = |record: Record<K, V>, ctx: &mut ProcessorContext<'_, K, V>| ctx.forward(record);
+        let pass = |record: Record<K, V>, ctx: &mut ProcessorContext<'_, K, V>| ctx.pass_on(record);
         let writer = {
             let name = name.clone();
             GraphNode::operator(name.clone(), [left.node, right.node], move |topology, writing| {

@@ -25,7 +25,7 @@ where
         let f = Arc::new(f);
         let upstream = self.stateless(&named.into(), "KSTREAM-PEEK-", Effect::Keeps, move |record, ctx| {
             f(&record.key, &record.value);
-            ctx.forward(record)
+            ctx.pass_on(record)
         });
         KStream::new(upstream, self.key_serde.clone(), self.value_serde.clone())
     }

@@ -100,7 +100,7 @@ where
 {
     let (nulls, keep) = (Nulls::<K>::of(), writing.keep_null_keys);
     let filter = move |record: Record<K, V>, ctx: &mut ProcessorContext<'_, K, V>| {
-        if keep || !nulls.is_null(&record.key) { ctx.forward(record) } else { Ok(()) }
+        if keep || !nulls.is_null(&record.key) { ctx.pass_on(record) } else { Ok(()) }
     };
     let supplier = move || FnProcessor(filter);
     topology.add_processor::<K, V, K, V, _>(&node.filter, supplier, writing.parents).map(|_| ())

@@ -100,7 +100,7 @@ fn route<K: Clone, V: Clone>(
     move |record, ctx| {
         let holds = |predicate: &Predicate<K, V>| predicate(&record.key, &record.value);
         match branches.iter().find(|(predicate, _)| predicate.as_ref().is_none_or(holds)) {
-            Some((_, child)) => ctx.forward_to(child, record),
+            Some((_, child)) => ctx.pass_on_to(child, record),
             None => Ok(()),
         }
     }
@@ -139,7 +139,7 @@ where
         let mut graph = self.upstream.graph.lock();
         // The name is made from the split's, but an index is consumed.
         graph.names.processor("KSTREAM-BRANCHCHILD-");
-        let pass = |record: Record<K, V>, ctx: &mut ProcessorContext<'_, K, V>| ctx.forward(record);
+        let pass = |record: Record<K, V>, ctx: &mut ProcessorContext<'_, K, V>| ctx.pass_on(record);
         let node = {
             let name = name.clone();
             GraphNode::operator(name.clone(), [self.upstream.node], move |topology, writing| {
