@@ -169,6 +169,7 @@ impl Inner {
             collector: Box::new(capture.clone()),
             handlers: TaskHandlers::from(config),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            emit_intervals: config.emit_intervals.or_zero(),
         };
         let task = Task::create(&topology, environment)?;
         let changelogs = task.changelogs().iter().map(|changelog| Arc::clone(&changelog.partition.topic));

@@ -40,9 +40,8 @@ pub(crate) fn config(case: &Value) -> StreamsConfig {
     for (key, value) in case["config"].as_object().into_iter().flatten() {
         let value = value.as_str().unwrap_or_default();
         let value = match key.as_str() {
-            // Not Kafka's, or (emit intervals) 0 here as in the kit's driver.
+            // Not Kafka's, or given to each store by the interpreter.
             "start-wall-clock-ms" | "dsl.store.suppliers.class" => continue,
-            internal if internal.starts_with("__") => continue,
             handler if handler.ends_with(".exception.handler") => match value {
                 "continue" => "org.apache.kafka.streams.errors.LogAndContinueExceptionHandler",
                 _ => "org.apache.kafka.streams.errors.LogAndFailExceptionHandler",

@@ -66,6 +66,8 @@ const KEYS: &[(&str, Rule)] = &[
     ("errors.dead.letter.queue.topic.name", Set(|c, v| { c.errors_dead_letter_queue_topic_name = Some(v.trim().to_owned()); Ok(()) })),
     ("metrics.recording.level", Set(|c, v| { c.metrics_recording_level = v.parse()?; Ok(()) })),
     ("log.summary.interval.ms", Set(|c, v| { c.log_summary_interval = if v.trim() == "-1" { std::time::Duration::ZERO } else { millis(v)? }; Ok(()) })),
+    ("__emit.interval.ms.kstreams.outer.join.spurious.results.fix__", Set(|c, v| { c.emit_intervals.outer_join = Some(millis(v)?); Ok(()) })),
+    ("__emit.interval.ms.kstreams.windowed.aggregation__", Set(|c, v| { c.emit_intervals.window_close = Some(millis(v)?); Ok(()) })),
     ("application.server", Set(|c, v| { c.application_server = Some(v.trim().to_owned()).filter(|s| !s.is_empty()); Ok(()) })),
     // Not there yet: accepted only where they ask for what is there.
     ("num.standby.replicas", Only(&["0"], "standby replicas are not there yet; set it to 0 or remove it")),

@@ -47,6 +47,8 @@
 //! | `errors.dead.letter.queue.topic.name` | `errors_dead_letter_queue_topic_name` | none | KIP-1034 |
 //! | `metrics.recording.level` | `metrics_recording_level` | `INFO` | |
 //! | `log.summary.interval.ms` | `log_summary_interval` | 120 s | |
+//! | `__emit.interval.ms.kstreams.outer.join.spurious.results.fix__` | `emit_intervals` | 1 s | internal in Java too: see [`EmitIntervals`] |
+//! | `__emit.interval.ms.kstreams.windowed.aggregation__` | `emit_intervals` | 1 s | the same |
 //! | `application.server` | `application_server` | none | `host:port`, told to other instances |
 //!
 //! Some settings have no meaning here (`default.key.serde`: serdes are types; `acceptable.recovery.lag`: there are no standbys yet);
@@ -66,6 +68,7 @@
 
 mod client;
 mod client_names;
+mod emit;
 mod fault;
 mod keys;
 mod memory;
@@ -83,6 +86,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use client::{ClientKind, ClientSettings};
+pub use emit::EmitIntervals;
 pub use fault::{ConfigError, ConfigFault};
 pub use memory::MemoryPlan;
 pub use value::{
@@ -168,6 +172,8 @@ pub struct StreamsConfig {
     pub metrics_recording_level: MetricsRecordingLevel,
     /// Time between two summaries in the log; zero for none.
     pub log_summary_interval: Duration,
+    /// How often joins and windows look for results that only time makes.
+    pub emit_intervals: EmitIntervals,
     /// `host:port` under which this instance answers queries, told to other instances.
     pub application_server: Option<String>,
     clients: ClientOverrides,
@@ -213,6 +219,7 @@ impl StreamsConfig {
             errors_dead_letter_queue_topic_name: None,
             metrics_recording_level: MetricsRecordingLevel::Info,
             log_summary_interval: Duration::from_secs(120),
+            emit_intervals: EmitIntervals::default(),
             application_server: None,
             clients: ClientOverrides::default(),
             ignored: BTreeMap::new(),

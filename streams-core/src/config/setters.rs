@@ -8,7 +8,7 @@ use super::value::{
     AutoOffsetReset, DefaultTimestampExtractor, DslStore, MaxTaskIdle, MetricsRecordingLevel,
     ProcessingGuarantee, TopologyOptimization,
 };
-use super::{ClientKind, StreamsConfig};
+use super::{ClientKind, EmitIntervals, StreamsConfig};
 use crate::handlers::{
     DeserializationExceptionHandler, ProcessingExceptionHandler, ProductionExceptionHandler,
 };
@@ -72,6 +72,8 @@ impl StreamsConfig {
         ensure_explicit_internal_resource_naming: bool;
         /// `metrics.recording.level`.
         metrics_recording_level: MetricsRecordingLevel;
+        /// How often joins and windows look for results that only time makes.
+        emit_intervals: EmitIntervals;
         /// `log.summary.interval.ms`; zero for no summaries.
         log_summary_interval: Duration;
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use kstreams_state_stores::{Headers, Record, RecordContext, StateStore, StoreAccess};
 
 use super::{ProcessError, ProcessResult, PunctuationType, ScheduleId, StoreHandle};
+use crate::config::EmitIntervals;
 use crate::error::StreamsError;
 use crate::task::{TaskContext, TaskId};
 use crate::topology::{Child, give_all};
@@ -105,6 +106,25 @@ impl InitContext<'_> {
                 asked: std::any::type_name::<S>(),
             })),
         }
+    }
+
+    /// What the nodes of a task share under `name` beside stores: made by `Default` with the first that asks, gone with
+    /// the task; neither logged nor restored. Open it as a store ([`ProcessorContext::store`]).
+    ///
+    /// # Errors
+    /// When another type is shared under this name.
+    pub fn shared<T: Default + Send + 'static>(&mut self, name: &str) -> ProcessResult<StoreHandle<T>> {
+        self.cx.shared(name).ok_or_else(|| {
+            ProcessError::fatal(StreamsError::StoreType {
+                store: name.to_owned(),
+                asked: std::any::type_name::<T>(),
+            })
+        })
+    }
+
+    /// How often joins and windows look for results that only time makes.
+    pub fn emit_intervals(&self) -> EmitIntervals {
+        self.cx.emit_intervals
     }
 
     /// Opens a store, to set it up.

@@ -82,6 +82,7 @@ fn build(instance: &Instance, seed: &TaskSeed) -> Result<Built, StreamsError> {
         collector: Box::new(collector),
         handlers: handlers(instance),
         clock: instance.clock.clone(),
+        emit_intervals: instance.settings.config.emit_intervals,
     };
     let task = Task::create(&instance.topology, environment)?;
     let targets = Arc::new(targets(instance, seed, &task)?);

@@ -1,13 +1,17 @@
 //! What the nodes of a task share while a record is on its way: the owner token, the current record, time, output.
 
+use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kstreams_state_stores::{ChangelogSink, Headers, RecordContext, StoreAccess, StoreContext};
-use qcell::QCellOwner;
+use qcell::{QCell, QCellOwner};
+use sync_wrapper::SyncWrapper;
 
 use super::punctuation::Punctuations;
 use super::{RawRecord, TaskHandlers, TaskId};
 use crate::clock::Clock;
+use crate::config::EmitIntervals;
 use crate::error::StreamsError;
 use crate::processor::{RecordMetadata, StoreHandle};
 
@@ -46,6 +50,9 @@ pub struct TaskContext {
     /// Names of the topology's nodes, by index.
     pub(crate) names: Arc<[Arc<str>]>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) emit_intervals: EmitIntervals,
+    /// What nodes share beside stores, by name; handles of any type.
+    pub(crate) shared: BTreeMap<String, Box<dyn Any + Send + Sync>>,
     pub(crate) collector: Box<dyn RecordCollector>,
     pub(crate) punctuations: Punctuations,
     /// The record that is being processed.
@@ -77,6 +84,15 @@ impl TaskContext {
             store: handle.0.rw(owner).get_mut(),
             cx: StoreContext { record, changelog: collector.as_changelog() },
         }
+    }
+
+    /// The handle of what nodes share under `name`; made with the first that asks. `None`: another type is there.
+    pub(crate) fn shared<T: Default + Send + 'static>(&mut self, name: &str) -> Option<StoreHandle<T>> {
+        let TaskContext { owner, shared, .. } = self;
+        let handle = shared.entry(name.to_owned()).or_insert_with(|| {
+            Box::new(StoreHandle(Arc::new(QCell::new(&*owner, SyncWrapper::new(T::default())))))
+        });
+        handle.downcast_ref::<StoreHandle<T>>().cloned()
     }
 
     /// Runs `f` with the timestamp and headers of a forwarded record as those of the current one: what lies downstream

@@ -13,6 +13,7 @@ use super::{
     TopicPartition, dummy_record,
 };
 use crate::clock::Clock;
+use crate::config::EmitIntervals;
 use crate::error::StreamsError;
 use crate::topology::{NodeKind, NodeLifecycle, QueueFactory, SourceTopics, Topology, Wiring, matches_whole};
 
@@ -47,6 +48,8 @@ pub struct TaskEnvironment {
     pub handlers: TaskHandlers,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// How often joins and windows look for results that only time makes.
+    pub emit_intervals: EmitIntervals,
 }
 
 impl Task {
@@ -74,6 +77,8 @@ impl Task {
             application_id: environment.application_id,
             names,
             clock: environment.clock,
+            emit_intervals: environment.emit_intervals,
+            shared: BTreeMap::new(),
             collector: environment.collector,
             punctuations: Punctuations::default(),
             record: dummy_record(now),
