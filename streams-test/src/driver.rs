@@ -129,9 +129,10 @@ impl TopologyTestDriver {
         inner.task.query(name, f)?.ok_or_else(|| DriverError::UnknownStore(name.to_owned()))
     }
 
-    /// The task's `dropped-records-total`.
+    /// `dropped-records-total` of the task and of the global stores.
     pub fn dropped_records(&self) -> u64 {
-        self.inner.borrow().task.dropped_records()
+        let inner = self.inner.borrow();
+        inner.task.dropped_records() + inner.global.as_ref().map_or(0, GlobalTask::dropped_records)
     }
 
     /// Closes the processors and stores.

@@ -238,6 +238,9 @@ impl Building {
                 };
                 self.set(statement, Var::Table(table.into(), types))
             }
+            (Var::Stream(stream, types), Var::Global(table)) => {
+                self.global_join(statement, stream, types, &table)
+            }
             _ => Err(ProgramError::NotThereYet(format!("{kind} join"))),
         }
     }

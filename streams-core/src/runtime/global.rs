@@ -252,6 +252,10 @@ impl GlobalThread {
         if let Err(error) = self.task.close() {
             tracing::warn!(error = %Chain(&error), "closing the global stores failed");
         }
+        // Before the queues go: what is still in them would come through the main queue.
+        if let Err(error) = self.consumer.unassign(self.task.inputs()) {
+            tracing::debug!(%error, "cannot give the global topics up");
+        }
         self.inputs.clear();
         self.consumer.close(Duration::from_secs(5));
     }

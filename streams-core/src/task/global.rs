@@ -87,6 +87,11 @@ impl GlobalTask {
         self.task.inputs()
     }
 
+    /// Records that were dropped so far.
+    pub fn dropped_records(&self) -> u64 {
+        self.task.dropped_records()
+    }
+
     /// Takes up one record. Readers see it after the next [`commit`](Self::commit).
     ///
     /// # Errors

@@ -118,3 +118,55 @@ impl Topology {
         self.global_stores().into_iter().map(|store| store.topic).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use kstreams_state_stores::{DynSerde, Record, Stores};
+
+    use super::*;
+    use crate::processor::{ProcessResult, ProcessorContext};
+
+    struct Nothing;
+    impl Processor<String, String> for Nothing {
+        fn process(
+            &mut self,
+            _: Record<String, String>,
+            _: &mut ProcessorContext<'_, (), ()>,
+        ) -> ProcessResult {
+            Ok(())
+        }
+    }
+
+    fn add(topology: &mut Topology, topic: &str, logged: bool) -> Result<(), TopologyError> {
+        let store = Stores::key_value::<String, String>(format!("{topic}-store"));
+        let store = if logged { store } else { store.with_logging_disabled() };
+        let options = SourceOptions::new(DynSerde::new(String::new()), DynSerde::new(String::new()));
+        let (source, processor) = (format!("{topic}-source"), format!("{topic}-processor"));
+        topology.add_global_store(store, &source, topic, options, &processor, || Nothing).map(|_| ())
+    }
+
+    /// The JVM's text, and what it refuses with a `TopologyException`.
+    #[test]
+    fn a_global_store_is_a_part_without_tasks() {
+        let mut topology = Topology::new();
+        add(&mut topology, "names", false).unwrap();
+        topology.add_source::<String, String>("in", "input").unwrap();
+        topology.add_processor("reader", || Nothing, &["in"]).unwrap();
+        let expected = "Topologies:\n   Sub-topology: 0 for global store (will not generate tasks)\n    \
+                        Source: names-source (topics: [names])\n      --> names-processor\n    \
+                        Processor: names-processor (stores: [names-store])\n      --> none\n      <-- names-source\n  \
+                        Sub-topology: 1\n    Source: in (topics: [input])\n      --> reader\n    \
+                        Processor: reader (stores: [])\n      --> none\n      <-- in\n\n";
+        assert_eq!(topology.describe().to_string(), expected);
+        for (topic, logged, message) in [
+            ("names", false, "names-store"),
+            ("input", false, "input"),
+            ("other", true, "with_logging_disabled"),
+        ] {
+            let error = add(&mut topology, topic, logged).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+        let error = topology.connect_processor_and_state_stores("reader", &["names-store"]);
+        assert!(error.is_err_and(|error| error.to_string().contains("do not connect it")));
+    }
+}
