@@ -12,6 +12,7 @@ use super::{
     RawRecord, RecordCollector, Task, TaskEnvironment, TaskHandlers, TaskId, TaskScope, TopicPartition,
 };
 use crate::clock::Clock;
+use crate::config::EmitIntervals;
 use crate::error::{StreamsError, TopologyError};
 use crate::topology::Topology;
 
@@ -65,6 +66,7 @@ impl GlobalTask {
             uncommitted,
             collector: Box::new(NoOutput),
             handlers,
+            emit_intervals: EmitIntervals::default(),
             clock,
         };
         let mut task = Task::create(topology, environment)?;
