@@ -6,7 +6,6 @@ use rocksdb::WriteBatch;
 
 use crate::StoreError;
 use crate::rocks::{TaskDb, meta};
-use crate::shared::SharedBackend;
 
 /// Where the stores of a task live.
 #[derive(Clone)]
@@ -14,8 +13,6 @@ use crate::shared::SharedBackend;
 pub enum TaskBackend {
     /// Persistent stores in the task's RocksDB, the others in memory.
     Rocks(Arc<TaskDb>),
-    /// Stores that other tasks use too: global stores.
-    Shared(SharedBackend),
     /// All in memory; persistent stores keep their rules of order and expiry. For test drivers.
     Memory,
 }
@@ -23,22 +20,13 @@ pub enum TaskBackend {
 impl TaskBackend {
     /// An empty batch for one commit of this task.
     pub fn new_batch(&self) -> CommitBatch {
-        let db = self.db().map(Arc::clone);
-        CommitBatch { rocks: db.map(|db| RocksBatch { db, writes: WriteBatch::default(), updates: 0 }) }
-    }
-
-    /// The database of the persistent stores, if they are in one.
-    pub fn db(&self) -> Option<&Arc<TaskDb>> {
-        match self {
-            TaskBackend::Rocks(db) => Some(db),
-            TaskBackend::Shared(shared) => shared.stores.db(),
+        let rocks = match self {
+            TaskBackend::Rocks(db) => {
+                Some(RocksBatch { db: Arc::clone(db), writes: WriteBatch::default(), updates: 0 })
+            }
             TaskBackend::Memory => None,
-        }
-    }
-
-    /// Whether stores over it take no puts.
-    pub(crate) fn is_read_only(&self) -> bool {
-        matches!(self, TaskBackend::Shared(shared) if shared.read_only)
+        };
+        CommitBatch { rocks }
     }
 
     /// Writes a commit: all of it or nothing.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::StoreError;
 use crate::contract::{ChangelogId, ChangelogSink, RecordContext, RestoreRecord, StoreSpec};
 use crate::engine::Engine;
 use crate::expiry::Expiry;
@@ -10,6 +9,7 @@ use crate::keys::KeyLayout;
 use crate::overlay::Overlay;
 use crate::shared_bytes::SharedBytes;
 use crate::timestamped;
+use crate::{Headers, StoreError};
 
 /// See the module.
 pub(crate) struct Below {
@@ -96,12 +96,14 @@ impl Below {
     ) -> Result<(), StoreError> {
         let Some(changelog) = self.changelog else { return Ok(()) };
         let Some(key) = self.layout.changelog_key(key) else { return Ok(()) };
+        let none = Headers::new();
+        let headers = if self.spec.logs_headers { &record.headers } else { &none };
         match value {
             Some(value) if self.spec.kind.is_timestamped() => {
                 let (timestamp, value) = timestamped::split(value).unwrap_or((record.timestamp, value));
-                sink.log(changelog, &key, Some(value), Some(timestamp))
+                sink.log(changelog, &key, Some(value), Some(timestamp), headers)
             }
-            value => sink.log(changelog, &key, value, Some(record.timestamp)),
+            value => sink.log(changelog, &key, value, Some(record.timestamp), headers),
         }
     }
 

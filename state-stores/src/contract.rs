@@ -31,7 +31,8 @@ pub struct ChangelogId(pub u32);
 
 /// Where stores write their changelog; the task implements it over its producer.
 pub trait ChangelogSink {
-    /// Logs one update; `value` `None` is a tombstone, `timestamp` `None` leaves the time to the producer.
+    /// Logs one update; `value` `None` is a tombstone, `timestamp` `None` leaves the time to the producer. Most stores log
+    /// no headers.
     ///
     /// # Errors
     /// Whatever the producer says, as [`StoreError::Changelog`].
@@ -41,6 +42,7 @@ pub trait ChangelogSink {
         key: &[u8],
         value: Option<&[u8]>,
         timestamp: Option<i64>,
+        headers: &Headers,
     ) -> Result<(), StoreError>;
 
     /// A put came after its window had expired and was not stored: `dropped-records` counts it, a warning tells it.
@@ -108,6 +110,8 @@ pub struct StoreSpec {
     pub retention_ms: Option<i64>,
     /// Size of the windows in ms; windowed stores only.
     pub window_size_ms: Option<i64>,
+    /// Whether the changelog has the headers of the record that made each update (join stores).
+    pub logs_headers: bool,
     /// Whether several values of one key and window are kept, each with a sequence number (join stores).
     pub retain_duplicates: bool,
 }

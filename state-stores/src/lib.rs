@@ -37,7 +37,6 @@ mod overlay;
 mod record;
 mod rocks;
 mod serde;
-mod shared;
 mod shared_bytes;
 mod stores;
 pub mod testing;
@@ -62,8 +61,7 @@ pub use record::{Header, Headers, Record, ValueAndTimestamp};
 pub use rocks::{BulkRestore, BulkRestored, RocksDbConfigSetter, RocksDbResources, RocksDbSettings, TaskDb};
 #[cfg(feature = "json")]
 pub use serde::Json;
-pub use serde::{DefaultSerde, DynSerde, Serde, SerdeError};
-pub use shared::{SharedBackend, SharedStores};
+pub use serde::{DefaultSerde, DynSerde, ListSerde, Serde, SerdeError};
 pub use stores::{KeyValueStoreBuilder, Stores, WindowStoreBuilder};
 pub use timestamped::ValueAndTimestampSerde;
 pub use view::{ReadView, StoreIterator};

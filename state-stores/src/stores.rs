@@ -111,6 +111,13 @@ macro_rules! common_settings {
             self
         }
 
+        /// Logs each update with the headers of the record that made it.
+        #[must_use]
+        pub fn with_headers_logged(mut self) -> Self {
+            self.spec.logs_headers = true;
+            self
+        }
+
         /// Logs nothing: the store is lost with its disk, and not moved with its task.
         #[must_use]
         pub fn with_logging_disabled(mut self) -> Self {
@@ -283,6 +290,7 @@ fn default_spec(name: impl Into<String>, kind: StoreKind) -> StoreSpec {
         caching: false,
         retention_ms: None,
         window_size_ms: None,
+        logs_headers: false,
         retain_duplicates: false,
     }
 }
@@ -302,11 +310,8 @@ fn check_name(name: &str) -> Result<(), StoreError> {
 
 fn engine_of(spec: &StoreSpec, env: &StoreEnvironment) -> Result<Box<dyn Engine>, StoreError> {
     check_name(&spec.name)?;
-    if let Some(db) = env.backend.db().filter(|_| spec.persistent) {
-        return Ok(Box::new(RocksEngine::new(db, &spec.name)?));
-    }
     match &env.backend {
-        TaskBackend::Shared(shared) => Ok(Box::new(shared.stores.memory_engine(&spec.name))),
+        TaskBackend::Rocks(db) if spec.persistent => Ok(Box::new(RocksEngine::new(db, &spec.name)?)),
         TaskBackend::Rocks(_) | TaskBackend::Memory => Ok(Box::new(MemoryEngine::default())),
     }
 }

@@ -1,7 +1,7 @@
 //! Changelog sinks for tests of stores and processors.
 
-use crate::StoreError;
 use crate::contract::{ChangelogId, ChangelogSink};
+use crate::{Headers, StoreError};
 
 /// A changelog that goes nowhere.
 #[derive(Debug, Clone, Copy, Default)]
@@ -14,6 +14,7 @@ impl ChangelogSink for NoChangelog {
         _key: &[u8],
         _value: Option<&[u8]>,
         _timestamp: Option<i64>,
+        _headers: &Headers,
     ) -> Result<(), StoreError> {
         Ok(())
     }
@@ -32,6 +33,8 @@ pub struct Logged {
     pub value: Option<Vec<u8>>,
     /// The record's timestamp, in ms.
     pub timestamp: Option<i64>,
+    /// The record's headers.
+    pub headers: Headers,
 }
 
 /// A changelog that remembers everything.
@@ -50,9 +53,16 @@ impl ChangelogSink for RecordedChangelog {
         key: &[u8],
         value: Option<&[u8]>,
         timestamp: Option<i64>,
+        headers: &Headers,
     ) -> Result<(), StoreError> {
         let value = value.map(<[u8]>::to_vec);
-        self.records.push(Logged { changelog, key: key.to_vec(), value, timestamp });
+        self.records.push(Logged {
+            changelog,
+            key: key.to_vec(),
+            value,
+            timestamp,
+            headers: headers.clone(),
+        });
         Ok(())
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Produced {
     pub(crate) fresh: Vec<(Arc<str>, RawProducedRecord)>,
     /// Full names of the task's changelogs, by `ChangelogId`.
     pub(crate) changelogs: Vec<Arc<str>>,
+    /// Puts that stores refused.
+    expired_puts: u64,
 }
 
 /// The driver's and the collector's common view of what was produced.
@@ -54,16 +56,19 @@ impl ChangelogSink for Capture {
         key: &[u8],
         value: Option<&[u8]>,
         timestamp: Option<i64>,
+        headers: &Headers,
     ) -> Result<(), StoreError> {
         let index = usize::try_from(changelog.0).unwrap_or(usize::MAX);
         if let Some(topic) = self.with(|produced| produced.changelogs.get(index).cloned()) {
             let (key, value) = (Some(key.to_vec()), value.map(<[u8]>::to_vec));
-            self.add(&topic, ProducedRecord { key, value, timestamp, headers: Headers::new() });
+            self.add(&topic, ProducedRecord { key, value, timestamp, headers: headers.clone() });
         }
         Ok(())
     }
 
-    fn record_dropped(&mut self, _store: &str) {}
+    fn record_dropped(&mut self, _store: &str) {
+        self.with(|produced| produced.expired_puts += 1);
+    }
 }
 
 impl RecordCollector for Capture {
@@ -84,6 +89,10 @@ impl RecordCollector for Capture {
     /// Every topic of the driver has one partition.
     fn partition_count(&mut self, _topic: &str) -> Result<i32, StreamsError> {
         Ok(1)
+    }
+
+    fn expired_puts(&self) -> u64 {
+        self.with(|produced| produced.expired_puts)
     }
 
     fn as_changelog(&mut self) -> &mut dyn ChangelogSink {

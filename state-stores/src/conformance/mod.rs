@@ -87,7 +87,10 @@ impl<S: StateStore> Task<S> {
     }
 
     pub(crate) fn db(&self) -> Option<&Arc<TaskDb>> {
-        self.backend.db()
+        match &self.backend {
+            TaskBackend::Rocks(db) => Some(db),
+            TaskBackend::Memory => None,
+        }
     }
 
     fn open(&mut self) {

@@ -86,6 +86,7 @@ fn check_changelog(case: &Value, stored: &ValueAndTimestamp<Option<String>>) {
         key: b"k".to_vec(),
         value: unhex(&case["changelogValue"]),
         timestamp: case["changelogRecordTimestamp"].as_i64(),
+        headers: crate::Headers::new(),
     };
     assert_eq!(changelog.records, [logged]);
 

@@ -6,10 +6,12 @@
 
 #[cfg(feature = "json")]
 mod json;
+mod list;
 mod primitives;
 
 #[cfg(feature = "json")]
 pub use json::Json;
+pub use list::ListSerde;
 
 use std::fmt;
 use std::sync::Arc;

@@ -19,7 +19,6 @@ mod database;
 mod delivery;
 mod error;
 mod failure;
-mod global;
 mod instance;
 mod internal;
 mod launch;

@@ -51,7 +51,7 @@ pub(crate) struct Collector {
     /// Set once the task is made and its changelogs are known.
     changelogs: Arc<OnceLock<Arc<Vec<ChangelogTarget>>>>,
     since_poll: u32,
-    no_headers: Headers,
+    expired_puts: u64,
 }
 
 impl Collector {
@@ -72,7 +72,7 @@ impl Collector {
             topics: FxHashMap::default(),
             changelogs,
             since_poll: 0,
-            no_headers: Headers::new(),
+            expired_puts: 0,
         }
     }
 
@@ -187,6 +187,10 @@ impl RecordCollector for Collector {
         self.partitions(&Arc::from(topic))
     }
 
+    fn expired_puts(&self) -> u64 {
+        self.expired_puts
+    }
+
     fn as_changelog(&mut self) -> &mut dyn ChangelogSink {
         self
     }
@@ -199,6 +203,7 @@ impl ChangelogSink for Collector {
         key: &[u8],
         value: Option<&[u8]>,
         timestamp: Option<i64>,
+        headers: &Headers,
     ) -> Result<(), StoreError> {
         let index = usize::try_from(changelog.0).unwrap_or(usize::MAX);
         let Some(target) = self.changelogs.get().and_then(|changelogs| changelogs.get(index)) else {
@@ -216,7 +221,7 @@ impl ChangelogSink for Collector {
             key: Some(key),
             value,
             timestamp,
-            headers: &self.no_headers,
+            headers,
             acknowledged: Some(&target.acknowledged),
         };
         produce(&self.producer, &self.heartbeat, self.max_block, &record).map_err(|code| {
@@ -231,6 +236,7 @@ impl ChangelogSink for Collector {
     }
 
     fn record_dropped(&mut self, store: &str) {
+        self.expired_puts += 1;
         tracing::debug!(task = %self.task, store, "dropped a late record");
     }
 }

@@ -38,6 +38,9 @@ pub trait RecordCollector: ChangelogSink + Send {
     /// When the topic does not exist or the cluster does not answer.
     fn partition_count(&mut self, topic: &str) -> Result<i32, StreamsError>;
 
+    /// Puts that stores refused because their windows had expired, so far: part of the task's dropped records.
+    fn expired_puts(&self) -> u64;
+
     /// This collector as what stores log to.
     fn as_changelog(&mut self) -> &mut dyn ChangelogSink;
 }

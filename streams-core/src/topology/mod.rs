@@ -2,7 +2,6 @@
 //! the task they are erased, and each task wires its own typed nodes once (`wiring.rs`).
 
 mod describe;
-mod global;
 mod groups;
 mod node;
 mod sink;
@@ -74,7 +73,7 @@ pub(crate) struct StoreEntry {
     /// The source topic that serves as the changelog of this store (`reuse.ktable.source.topics`).
     pub(crate) source_topic: Option<String>,
     /// A global store: restored from and kept up to date by this topic, read by every task.
-    pub(crate) global: Option<String>,
+    pub(crate) global: bool,
 }
 
 /// What is known of an internal topic before the application runs. Names are without the application's prefix.
@@ -150,7 +149,12 @@ impl Topology {
         KS: Serde<Target: Clone + Send> + Default,
         VS: Serde<Target: Clone + Send> + Default,
     {
-        let options = SourceOptions::new(DynSerde::new(KS::default()), DynSerde::new(VS::default()));
+        let options = SourceOptions {
+            key_serde: DynSerde::new(KS::default()),
+            value_serde: DynSerde::new(VS::default()),
+            timestamp_extractor: None,
+            offset_reset: None,
+        };
         self.add_source_with(name, topics, options)
     }
 
@@ -283,7 +287,7 @@ impl Topology {
             builder: Arc::new(wiring::TypedStoreBuilder(builder)),
             users: Vec::new(),
             source_topic: None,
-            global: None,
+            global: false,
         };
         self.stores.insert(Arc::clone(&name), entry);
         self.store_order.push(Arc::clone(&name));
@@ -318,11 +322,6 @@ impl Topology {
                 let text =
                     format!("{processor} is not a processor: state store {store} cannot be connected to it");
                 return Err(TopologyError::Invalid(text));
-            }
-            if entry.global.is_some() {
-                return Err(TopologyError::Invalid(format!(
-                    "the global store {store} is read by every processor as it is: do not connect it to {processor}"
-                )));
             }
             if !entry.users.contains(&node) {
                 entry.users.push(node);
