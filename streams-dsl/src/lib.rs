@@ -30,6 +30,7 @@
 mod builder;
 mod graph;
 mod grouped;
+mod join_windows;
 mod names;
 mod null;
 mod op;
@@ -41,11 +42,12 @@ mod windows;
 pub use builder::StreamsBuilder;
 pub use grouped::{KGroupedStream, KGroupedTable, TimeWindowedKStream};
 
+pub use join_windows::JoinWindows;
 pub use op::split::{BranchedKStream, Branches};
 pub use options::{
     Branched, ByType, Consumed, Grouped, Joined, Materialized, Named, Produced, Repartitioned, SerdeFor,
-    SerdeOverride, TableMaterialization, Unmaterialized,
+    SerdeOverride, StreamJoined, TableMaterialization, Unmaterialized,
 };
 pub use stream::KStream;
-pub use table::{Change, ChangeSerde, GlobalKTable, KTable};
+pub use table::{Change, ChangeSerde, KTable};
 pub use windows::{TimeWindows, UnlimitedWindows, Windows};

@@ -2,7 +2,7 @@
 
 use kstreams::state::{DynSerde, KeyValueStoreBuilder, ValueAndTimestamp, WindowStoreBuilder};
 use kstreams::topology::{ExtractorRecord, SourceOptions, TimestampExtractor};
-use kstreams::{Consumed, Topology, TopologyError};
+use kstreams::{Topology, TopologyError};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -32,10 +32,8 @@ fn types(statement: &Value) -> Types {
 }
 
 /// Where a store goes: a builder of the DSL, or a topology with the processors to connect.
-pub(super) enum Place<'a> {
+enum Place<'a> {
     Builder(&'a kstreams::StreamsBuilder),
-    /// A global store of a topic, and the processor that makes it.
-    Global(&'a kstreams::StreamsBuilder, String, Consumed<Option<KeySerde>, Option<ValSerde>>, Spec),
     Topology(&'a mut Topology, Vec<String>),
 }
 
@@ -47,11 +45,6 @@ impl Place<'_> {
         match self {
             Place::Builder(target) => {
                 target.add_state_store(builder);
-                Ok(())
-            }
-            Place::Global(target, topic, consumed, spec) => {
-                let supplier = move || CatalogueProcessor::new(spec.clone());
-                target.add_global_store(builder, &topic, consumed, supplier);
                 Ok(())
             }
             Place::Topology(topology, users) => topology.add_state_store(builder, &refs(&users)).map(|_| ()),
@@ -160,7 +153,7 @@ fn source_options<V: Serdes + super::types::AsVal>(statement: &Value, types: Typ
 }
 
 /// Adds the statement's store; what reads it.
-pub(super) fn store_at(statement: &Value, place: Place<'_>) -> Built<Box<dyn StoreReader>> {
+fn store_at(statement: &Value, place: Place<'_>) -> Built<Box<dyn StoreReader>> {
     let (name, types) = (s(statement, "name"), types(statement));
     let key = DynSerde::new(OK::serde(types));
     let plain = DynSerde::new(ValSerde { long: types.long });

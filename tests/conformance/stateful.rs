@@ -1,9 +1,8 @@
-//! Statements that keep state: tables, groupings, aggregations, joins.
+//! Statements that keep state: tables, groupings, aggregations.
 
 use kstreams::state::ValueAndTimestamp;
 use kstreams::{
-    Grouped, Joined, KGroupedStream, KGroupedTable, KTable, Materialized, Named, TimeWindowedKStream,
-    TimeWindows, UnlimitedWindows,
+    Grouped, KGroupedStream, KGroupedTable, Materialized, TimeWindowedKStream, TimeWindows, UnlimitedWindows,
 };
 use serde_json::Value;
 
@@ -203,73 +202,12 @@ impl Building {
             }
         }
     }
-
-    pub(super) fn join(&mut self, statement: &Value) -> Built {
-        let spec = s(statement, "fn");
-        let kind = s(statement, "kind");
-        match (self.var(statement, "in")?, self.var(statement, "other")?) {
-            (Var::Stream(Stream::Tt(stream), types), Var::Table(Table::Tt(table), _)) => {
-                if !statement["grace_ms"].is_null() {
-                    return Err(ProgramError::NotThereYet("join with grace".to_owned()));
-                }
-                let mut joined = Joined::with(OK::serde(types), OV::serde(types));
-                if let Some(name) = opt(statement, "named") {
-                    joined = joined.with_name(name);
-                }
-                let join =
-                    move |k: &OK, l: OV, r: OV| must(catalogue::joiner(&spec, text(k).as_deref(), &l, &r));
-                let result = match kind.as_str() {
-                    "inner" => stream.join_with(&table, join, joined),
-                    _ => stream.left_join_with(
-                        &table,
-                        move |k: &OK, l, r: Option<OV>| join(k, l, r.flatten()),
-                        joined,
-                    ),
-                };
-                self.set(statement, Var::Stream(result.into(), Types { long: false, ..types }))
-            }
-            (Var::Table(Table::Tt(left), types), Var::Table(Table::Tt(right), _)) => {
-                let types = Types { long: false, ..types };
-                let join = move |l: OV, r: OV| must(catalogue::joiner(&spec, None, &l, &r));
-                let name = named(statement);
-                let table = match self.materialized::<OK, OV>(statement, types, false)? {
-                    Some(m) => join_tables(&left, &right, &kind, join, name, m),
-                    None => join_tables(&left, &right, &kind, join, name, kstreams::Unmaterialized),
-                };
-                self.set(statement, Var::Table(table.into(), types))
-            }
-            (Var::Stream(stream, types), Var::Global(table)) => {
-                self.global_join(statement, stream, types, &table)
-            }
-            _ => Err(ProgramError::NotThereYet(format!("{kind} join"))),
-        }
-    }
 }
 
 enum Aggregable {
     Stream(KGroupedStream<OK, OV>),
     Windowed(TimeWindowedKStream<OK, OV>),
     Table(KGroupedTable<OK, OV>),
-}
-
-fn join_tables(
-    left: &KTable<OK, OV>,
-    right: &KTable<OK, OV>,
-    kind: &str,
-    join: impl Fn(OV, OV) -> OV + Send + Sync + 'static,
-    name: Named,
-    materialized: impl kstreams::TableMaterialization<OK, OV>,
-) -> KTable<OK, OV> {
-    match kind {
-        "inner" => left.join_with(right, join, name, materialized),
-        "left" => {
-            left.left_join_with(right, move |l, r: Option<OV>| join(l, r.flatten()), name, materialized)
-        }
-        _ => {
-            let join = move |l: Option<OV>, r: Option<OV>| join(l.flatten(), r.flatten());
-            left.outer_join_with(right, join, name, materialized)
-        }
-    }
 }
 
 fn is_i64<V: 'static>() -> bool {

@@ -6,6 +6,7 @@
 //! the sub-topologies, are the JVM's. Rewrites (merged sources, later the topology optimisations) change a copy.
 
 mod repartition;
+mod self_join;
 mod sources;
 
 use std::cmp::Reverse;
@@ -28,6 +29,8 @@ pub(crate) struct Writing<'a> {
     pub(crate) parents: &'a [&'a str],
     /// A left join below takes records with null keys: the repartition node must let them pass (KIP-962).
     pub(crate) keep_null_keys: bool,
+    /// Both sides of this join of streams are one stream, whose records are kept once.
+    pub(crate) is_self_join: bool,
 }
 
 /// Writes one graph node as nodes of a topology.
@@ -59,6 +62,11 @@ pub(crate) struct GraphNode {
     pub(crate) merge: bool,
     /// A left join, for which a null key is no obstacle.
     pub(crate) takes_null_keys: bool,
+    /// Of a join of streams: the node that keeps the records of the other side.
+    other_window: Option<NodeId>,
+    is_self_join: bool,
+    /// A rewrite made the node needless.
+    dropped: bool,
     priority: u32,
     /// The source that takes this one's place.
     merged_into: Option<NodeId>,
@@ -74,6 +82,9 @@ impl GraphNode {
             value_changing: false,
             merge: false,
             takes_null_keys: false,
+            other_window: None,
+            is_self_join: false,
+            dropped: false,
             priority: 0,
             merged_into: None,
         }
@@ -100,6 +111,12 @@ impl GraphNode {
 
     pub(crate) fn merges(mut self) -> Self {
         self.merge = true;
+        self
+    }
+
+    /// A join of streams; `other_window` keeps the records of its second parent.
+    pub(crate) fn joins_streams(mut self, other_window: NodeId) -> Self {
+        self.other_window = Some(other_window);
         self
     }
 
@@ -174,11 +191,12 @@ impl Graph {
             .collect();
         while let Some(Reverse((_, id))) = queue.pop() {
             let node = &self.nodes[id];
-            if written[id] || !node.parents.iter().all(|&parent| written[parent]) {
+            if written[id] || node.dropped || !node.parents.iter().all(|&parent| written[parent]) {
                 continue;
             }
             let parents: Vec<&str> = node.parents.iter().map(|&parent| &*self.nodes[parent].name).collect();
-            let writing = Writing { parents: &parents, keep_null_keys: self.keeps_null_keys(id, &children) };
+            let keep_null_keys = self.keeps_null_keys(id, &children);
+            let writing = Writing { parents: &parents, keep_null_keys, is_self_join: node.is_self_join };
             match &node.kind {
                 NodeKind::Source(_, write) | NodeKind::Operator(write) => write(topology, &writing)?,
                 NodeKind::Repartition(repartition) => repartition.write(topology, &writing)?,

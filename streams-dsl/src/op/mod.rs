@@ -3,7 +3,6 @@
 
 pub(crate) mod aggregate;
 mod filter;
-pub(crate) mod global_table;
 mod group_by;
 mod map;
 mod map_values;
@@ -15,7 +14,7 @@ mod select_key;
 pub(crate) mod split;
 mod stateless;
 mod stream_aggregate;
-mod stream_global_join;
+mod stream_join;
 mod stream_table_join;
 mod table_aggregate;
 mod table_group_by;

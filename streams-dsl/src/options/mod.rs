@@ -12,6 +12,7 @@ mod materialized;
 mod named;
 mod produced;
 mod repartitioned;
+mod stream_joined;
 
 pub use branched::Branched;
 pub use consumed::Consumed;
@@ -22,6 +23,8 @@ pub use materialized::{Materialized, TableMaterialization, Unmaterialized};
 pub use named::Named;
 pub use produced::Produced;
 pub use repartitioned::Repartitioned;
+pub(crate) use stream_joined::JoinSettings;
+pub use stream_joined::StreamJoined;
 
 use kstreams_state_stores::{DefaultSerde, DynSerde, Serde};
 
