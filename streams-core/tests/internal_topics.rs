@@ -33,7 +33,7 @@ fn setup() -> Setup {
     let own = broker.as_ref().map(|(broker, _)| broker.bootstrap_servers());
     let servers = given.or(own).expect("a broker");
     let config = StreamsConfig::new(format!("app-{}", uuid::Uuid::new_v4()), servers);
-    let manager = TopicManager::new(&config.admin("test").expect("settings"), Duration::from_secs(20))
+    let manager = TopicManager::new(&config.admin("test").expect("settings"), Duration::from_secs(120))
         .expect("manager");
     Setup { runtime, broker, config, manager }
 }

@@ -2,11 +2,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::time::Duration;
 
 use kstreams::prelude::*;
 
-use crate::cluster::{close, message_of, says, word_count};
+use crate::cluster::{DEADLINE, close, message_of, says, word_count};
 use crate::process::{finish, mount, plays, run_as, with_own_mounts};
 
 fn open(state: &Path) -> Result<KafkaStreams, StreamsError> {
@@ -50,7 +49,7 @@ async fn locked_by_another_process() {
     // A killed process leaves no lock behind.
     holder.kill().unwrap();
     holder.wait().unwrap();
-    assert!(open(state.path()).unwrap().close(Duration::from_secs(5)).await);
+    assert!(open(state.path()).unwrap().close(DEADLINE).await);
 }
 
 #[test]

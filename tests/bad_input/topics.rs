@@ -1,11 +1,9 @@
 //! Topics that are missing or not as the application needs them.
 
-use std::time::Duration;
-
 use kstreams::prelude::*;
 use rdkafka::admin::{AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier};
 
-use crate::cluster::{Cluster, close, failure_of, message_of, run, says, until, word_count};
+use crate::cluster::{Cluster, DEADLINE, close, failure_of, message_of, run, says, until, word_count};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_source_topic() {
@@ -118,7 +116,7 @@ async fn a_source_topic_deleted_under_a_running_application() {
     cluster.create_topic(&input, 1, &[]).await;
     cluster.create_topic(&output, 1, &[]).await;
     let streams = run(word_count(&input, &output), cluster.config(state.path())).await;
-    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(5)));
+    let options = AdminOptions::new().operation_timeout(Some(DEADLINE));
     cluster.admin().delete_topics(&[&input], &options).await.unwrap();
     says(&failure_of(&streams).await, &[&input, "create it again"]);
     close(streams).await;

@@ -4,7 +4,7 @@ use kstreams::handlers::{LogAndContinue, LogAndFail};
 use kstreams::prelude::*;
 use rdkafka::message::{Headers as _, Message};
 
-use crate::support::{Cluster, close, key, start, wait_for_state, wait_until};
+use crate::support::{Cluster, DEADLINE, close, key, start, wait_for_state, wait_until};
 
 /// Numbers as text, from numbers as Kafka's long serde writes them.
 fn numbers(input: &str, output: &str) -> Topology {
@@ -31,7 +31,7 @@ async fn an_unreadable_record_stops_the_instance() {
     wait_for_state(&streams, State::Error).await;
     let failure = streams.failure().unwrap();
     assert!(failure.contains(&input) && failure.contains("offset 1"), "{failure}");
-    assert!(streams.close(std::time::Duration::from_secs(30)).await);
+    assert!(streams.close(DEADLINE).await);
     assert!(cluster.lag("app", &input) >= 2, "the bad record isn't committed");
     assert!(cluster.texts(&output).iter().all(|(key, _)| key == "a"), "{:?}", cluster.texts(&output));
     cluster.stop().await;

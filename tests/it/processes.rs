@@ -9,11 +9,14 @@ use std::time::Duration;
 use crate::support::{Cluster, close, instance_config, start, wait_until};
 use crate::topologies::{lines, plain_count, word_count, word_count_with};
 
+/// How long the group keeps the tasks of the killed instance for it.
+const SESSION_MS: &str = "6000";
+
 /// Set for the child alone: bootstrap servers, application id, input, output and state directory, a line each.
 const CHILD: &str = "KSTREAMS_IT_CHILD";
 
-/// What a line costs until the kill, so that it comes in the middle of the work.
-const SLOW: Duration = Duration::from_millis(1);
+/// What a line costs until the kill: all of them take much longer than a busy machine needs to notice the first commit.
+const SLOW: Duration = Duration::from_millis(5);
 
 /// What the child runs: this test binary asks itself for this one test, which without the variable has nothing to do.
 #[tokio::test(flavor = "multi_thread")]
@@ -24,10 +27,11 @@ async fn child_instance() {
     // Seldom committing, so that much is uncommitted when it is killed.
     let topology = word_count_with(input, output, |_| std::thread::sleep(SLOW));
     let config = instance_config(application_id, bootstrap, &PathBuf::from(state))
-        .commit_interval(Duration::from_millis(500));
+        .commit_interval(Duration::from_millis(500))
+        .set("session.timeout.ms", SESSION_MS);
     let _streams = start(topology, config).await;
-    // Until it is killed; a parent that fails before it kills leaves no child for ever.
-    tokio::time::sleep(crate::support::DEADLINE).await;
+    // Until it is killed, or its parent is gone.
+    std::io::stdin().lines().for_each(drop);
 }
 
 /// Kills the process when the test ends early.
@@ -41,6 +45,7 @@ impl Instance {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "processes::child_instance", "--nocapture"])
             .env(CHILD, arguments.join("\n"))
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn();
         Instance(child.unwrap())
@@ -67,6 +72,7 @@ async fn killed(survivor: bool) {
     let cluster = Cluster::start().await;
     let input = cluster.topic("lines", 4).await;
     let output = cluster.topic("counts", 2).await;
+    let config = |state: &str| cluster.config("app", state).set("session.timeout.ms", SESSION_MS);
     let all = lines(8_000);
     let slow = Arc::new(AtomicBool::new(true));
     let before = if survivor {
@@ -77,7 +83,7 @@ async fn killed(survivor: bool) {
                 std::thread::sleep(SLOW);
             }
         };
-        Some(start(word_count_with(&input, &output, each), cluster.config("app", "survivor")).await)
+        Some(start(word_count_with(&input, &output, each), config("survivor")).await)
     } else {
         None
     };
@@ -101,7 +107,7 @@ async fn killed(survivor: bool) {
     assert!(lines_left > 0, "killed in the middle, not after the end");
     slow.store(false, Ordering::Relaxed);
 
-    let next = start(word_count(&input, &output), cluster.config("app", "killed")).await;
+    let next = start(word_count(&input, &output), config("killed")).await;
     cluster.produce_lines(&input, &all[7_000..]);
     cluster.settled("app", &input).await;
     close(&next).await;

@@ -34,8 +34,8 @@ fn create(broker: &Broker, name: &str, partitions: i32) {
 fn consumer(broker: &Broker, group: &str, extra: &[(&str, &str)]) -> BaseConsumer {
     let mut config = config(broker);
     config.set("group.id", group).set("auto.offset.reset", "earliest").set("enable.auto.commit", "false");
-    // Quick to notice each other; the broker's minimum is six seconds.
-    config.set("session.timeout.ms", "6000").set("heartbeat.interval.ms", "100");
+    // Quick to notice each other.
+    config.set("heartbeat.interval.ms", "100");
     for (key, value) in extra {
         config.set(*key, *value);
     }

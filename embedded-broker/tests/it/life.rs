@@ -1,5 +1,6 @@
 //! Starting, stopping, starting again.
 
+use std::io::Write;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
@@ -8,20 +9,19 @@ use kafka_protocol::messages::{ApiVersionsRequest, InitProducerIdRequest, Metada
 use kstreams_embedded_broker::{BrokerConfig, BrokerError, EmbeddedBroker};
 
 use crate::support::{
-    Broker, Client, PATIENCE, block_on, disk_use, eventually, fetch_request, keyed_batch, topic_name,
+    Broker, Client, PATIENCE, block_on, disk_use, eventually, fetch_request, frame, keyed_batch, topic_name,
 };
 
 #[test]
 fn the_first_request_is_answered_soon_after_the_start() {
-    // The fastest of a few, as other tests use the machine too.
-    let once = || {
+    // The fastest of many, as others use the machine too.
+    let fast = Duration::from_millis(100);
+    eventually("an answer within 100 ms of the start", || {
         let start = Instant::now();
         let broker = Broker::start();
         assert_eq!(broker.connect().ask(3, &ApiVersionsRequest::default()).error_code, 0);
-        start.elapsed()
-    };
-    let fastest = (0..5).map(|_| once()).min().unwrap();
-    assert!(fastest < Duration::from_millis(100), "{fastest:?}");
+        start.elapsed() < fast
+    });
 }
 
 #[test]
@@ -69,14 +69,13 @@ fn a_stop_ends_waiting_fetches_and_frees_the_port() {
     let broker = Broker::start();
     let mut client = broker.connect();
     client.create_topic("t", 1, &[]);
-    client.send(12, &fetch_request("t", 0, 0, 60_000));
-    // One answered request on another connection later, the fetch is being waited for.
-    broker.connect().ask(3, &ApiVersionsRequest::default());
-    std::thread::sleep(Duration::from_millis(50));
+    // Two requests in one piece: when the first is answered, the broker has the fetch too.
+    let both = [frame(3, &ApiVersionsRequest::default()), frame(12, &fetch_request("t", 0, 0, i32::MAX))];
+    client.socket.write_all(&both.concat()).unwrap();
+    assert_eq!(client.receive::<ApiVersionsRequest>(3).error_code, 0);
     let address = broker.address.clone();
-    let start = Instant::now();
+    // Not after the days that the fetch would wait, and the broker doesn't complain of a request cut off.
     broker.stop();
-    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     // Answered, not cut off.
     assert_eq!(client.receive::<FetchRequest>(12).error_code, 0);
     assert!(client.receive_frame().is_none());
@@ -109,21 +108,23 @@ fn a_runtime_that_is_blocked_does_not_block_the_broker() {
 }
 
 #[test]
-fn an_idle_connection_is_closed_and_a_connection_too_many_is_refused() {
-    let config = BrokerConfig::new()
-        .set("connections.max.idle.ms", "200")
-        .unwrap()
-        .set("max.connections", "2")
-        .unwrap();
+fn an_idle_connection_is_closed() {
+    let config = BrokerConfig::new().set("connections.max.idle.ms", "200").unwrap();
     let broker = Broker::start_with(config);
-    let mut first = broker.connect();
     let start = Instant::now();
-    assert_eq!(first.ask(3, &ApiVersionsRequest::default()).error_code, 0);
-    let mut second = broker.connect();
-    assert_eq!(second.ask(3, &ApiVersionsRequest::default()).error_code, 0);
-    assert!(broker.connect().receive_frame().is_none(), "a third is refused");
-    assert!(first.receive_frame().is_none());
+    assert!(broker.connect().receive_frame().is_none());
     assert!(start.elapsed() >= Duration::from_millis(200), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_connection_too_many_is_refused() {
+    let broker = Broker::start_with(BrokerConfig::new().set("max.connections", "2").unwrap());
+    let (mut first, mut second) = (broker.connect(), broker.connect());
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.ask(3, &ApiVersionsRequest::default()).error_code, 0);
+    }
+    assert!(broker.connect().receive_frame().is_none(), "a third is refused");
+    assert_eq!(first.ask(3, &ApiVersionsRequest::default()).error_code, 0, "the others go on");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use kafka_protocol::indexmap::IndexMap;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -21,8 +21,9 @@ use kafka_protocol::records::{
 };
 use kstreams_embedded_broker::{BrokerConfig, EmbeddedBroker};
 
-/// How long a test waits for anything before it fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a test waits for anything before it fails. Long, because machines that test are often busy: only a hang may
+/// reach it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs async code of the broker's handle.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
@@ -89,16 +90,7 @@ impl Client {
 
     /// Sends a request.
     pub(crate) fn send<R: Request>(&mut self, version: i16, request: &R) {
-        let mut body = BytesMut::new();
-        RequestHeader::default()
-            .with_request_api_key(R::KEY)
-            .with_request_api_version(version)
-            .with_correlation_id(i32::from(version) + 1000)
-            .with_client_id(Some(StrBytes::from_static_str("test")))
-            .encode(&mut body, R::header_version(version))
-            .unwrap();
-        request.encode(&mut body, version).unwrap();
-        self.send_frame(&body);
+        self.socket.write_all(&frame(version, request)).unwrap();
     }
 
     /// Waits for an answer.
@@ -118,10 +110,7 @@ impl Client {
 
     /// Sends bytes behind their size.
     pub(crate) fn send_frame(&mut self, body: &[u8]) {
-        let mut frame = BytesMut::new();
-        frame.put_u32(body.len().try_into().unwrap());
-        frame.put_slice(body);
-        self.socket.write_all(&frame).unwrap();
+        self.socket.write_all(&sized(body)).unwrap();
     }
 
     /// The next frame; `None` when the broker closed the connection.
@@ -142,7 +131,7 @@ impl Client {
     /// Creates a topic and returns the error code.
     pub(crate) fn create_topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) -> i16 {
         let request = CreateTopicsRequest::default()
-            .with_timeout_ms(5000)
+            .with_timeout_ms(PATIENCE.as_millis() as i32)
             .with_topics(vec![new_topic(name, partitions, configs)]);
         let response: CreateTopicsResponse = self.ask(7, &request);
         response.topics[0].error_code
@@ -178,6 +167,24 @@ impl Client {
     }
 }
 
+/// A request as it is sent: header and body, with their size in front.
+pub(crate) fn frame<R: Request>(version: i16, request: &R) -> Vec<u8> {
+    let mut body = BytesMut::new();
+    RequestHeader::default()
+        .with_request_api_key(R::KEY)
+        .with_request_api_version(version)
+        .with_correlation_id(i32::from(version) + 1000)
+        .with_client_id(Some(StrBytes::from_static_str("test")))
+        .encode(&mut body, R::header_version(version))
+        .unwrap();
+    request.encode(&mut body, version).unwrap();
+    sized(&body)
+}
+
+fn sized(body: &[u8]) -> Vec<u8> {
+    [&u32::try_from(body.len()).unwrap().to_be_bytes(), body].concat()
+}
+
 /// A topic to create.
 pub(crate) fn new_topic(name: &str, partitions: i32, configs: &[(&str, &str)]) -> CreatableTopic {
     let config = |(key, value): &(&str, &str)| {
@@ -200,7 +207,10 @@ pub(crate) fn topic_name(name: &str) -> TopicName {
 pub(crate) fn produce_request(topic: &str, partition: i32, records: Bytes, acks: i16) -> ProduceRequest {
     let data = PartitionProduceData::default().with_index(partition).with_records(Some(records));
     let data = TopicProduceData::default().with_name(topic_name(topic)).with_partition_data(vec![data]);
-    ProduceRequest::default().with_acks(acks).with_timeout_ms(5000).with_topic_data(vec![data])
+    ProduceRequest::default()
+        .with_acks(acks)
+        .with_timeout_ms(PATIENCE.as_millis() as i32)
+        .with_topic_data(vec![data])
 }
 
 /// A fetch request for one partition, wanting at least one byte.

@@ -315,7 +315,7 @@ mod tests {
         let manager = TopicManager::new(&config.admin("p").unwrap(), Duration::from_millis(500)).unwrap();
         let start = Instant::now();
         let error = manager.partition_counts().unwrap_err();
-        assert!(start.elapsed() < Duration::from_secs(10));
+        assert!(start.elapsed() < Duration::from_secs(60));
         assert!(
             matches!(error, TopicsError::Unreachable { .. }) && error.to_string().contains("127.0.0.1:1"),
             "{error:?}"

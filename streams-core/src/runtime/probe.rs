@@ -12,28 +12,31 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// For everything, name look-ups included.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One phrase per address, in the order in which they are known; takes 2 seconds at most.
+/// One phrase per address, in their order; takes 2 seconds at most.
 pub(crate) fn look(bootstrap: &str) -> String {
+    let addresses = bootstrap.split(',').map(str::trim).filter(|address| !address.is_empty());
+    // What is known of each until its probe answers: only a name look-up takes longer than a connection may.
+    let mut phrases: Vec<String> = addresses.clone().map(slow).collect();
     let (sender, found) = channel();
-    let mut asked = 0;
-    for address in bootstrap.split(',').map(str::trim).filter(|address| !address.is_empty()) {
+    for (index, address) in addresses.enumerate() {
         let (sender, address) = (sender.clone(), address.to_owned());
         let thread = std::thread::Builder::new().name("kstreams-probe".into());
         // A look-up that hangs is left behind; it ends by itself.
-        let started = thread.spawn(move || {
-            let _ = sender.send(phrase(&address));
+        let _ = thread.spawn(move || {
+            let _ = sender.send((index, phrase(&address)));
         });
-        asked += usize::from(started.is_ok());
     }
+    // With ours gone, the last probe to answer ends the wait.
+    drop(sender);
     let give_up = Instant::now() + TIMEOUT;
-    let mut phrases = Vec::with_capacity(asked);
-    while phrases.len() < asked {
-        match found.recv_timeout(give_up.saturating_duration_since(Instant::now())) {
-            Ok(phrase) => phrases.push(phrase),
-            Err(_) => break,
-        }
+    while let Ok((index, phrase)) = found.recv_timeout(give_up.saturating_duration_since(Instant::now())) {
+        phrases[index] = phrase;
     }
-    if phrases.is_empty() { "nothing answers".to_owned() } else { phrases.join("; ") }
+    phrases.join("; ")
+}
+
+fn slow(address: &str) -> String {
+    format!("{address}: the lookup of the host takes longer than {} s", TIMEOUT.as_secs())
 }
 
 fn phrase(address: &str) -> String {

@@ -29,8 +29,13 @@ use crate::internal_topics::TopicManager;
 pub(crate) fn start(instance: &Arc<Instance>, events: Receiver<Event>) -> Result<WatchHandle, StreamsError> {
     let settings = &instance.settings;
     let admin: Arc<Admin> = Arc::new(admin_client(&settings.admin()?)?);
-    cluster::wait_for_broker(&admin, &settings.config.bootstrap_servers, settings.startup_timeout)
-        .map_err(RuntimeError::from)?;
+    let answered =
+        cluster::wait_for_broker(&admin, &settings.config.bootstrap_servers, settings.startup_timeout);
+    if let Err(error) = answered {
+        // librdkafka's end waits for its name look-ups, which can hang for long; whoever started need not.
+        let _ = std::thread::Builder::new().name("kstreams-admin-end".into()).spawn(move || drop(admin));
+        return Err(RuntimeError::from(error).into());
+    }
     let manager = TopicManager::new(&settings.config.admin(&settings.process_id)?, settings.startup_timeout)?;
     let plan = plan(instance, &admin, &manager)?;
     if plan.subscription().is_empty() && !sources::has_patterns(&instance.topology) {

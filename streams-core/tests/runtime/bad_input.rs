@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use kstreams_core::{KafkaStreams, State, StreamsConfig};
 use rdkafka::admin::{AdminOptions, NewPartitions};
 
-use crate::cluster::{Cluster, run, wait_for_state};
+use crate::cluster::{Cluster, DEADLINE, run, wait_for_state};
 use crate::topologies::word_count;
 
 /// The message of an error and its causes.
@@ -28,14 +28,14 @@ async fn no_broker_at_the_address() {
     let streams = KafkaStreams::new(word_count("in", "out"), config).unwrap();
     let start = Instant::now();
     let error = streams.start().await.unwrap_err();
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(start.elapsed() < DEADLINE, "{:?}", start.elapsed());
     assert!(
         chain(&error).contains("127.0.0.1:1") && chain(&error).contains("bootstrap.servers"),
         "{}",
         chain(&error)
     );
     assert_eq!(streams.state(), State::Error);
-    assert!(streams.close(Duration::from_secs(5)).await);
+    assert!(streams.close(DEADLINE).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,7 +70,7 @@ async fn a_state_directory_that_another_instance_uses() {
     let first = KafkaStreams::new(word_count("in", "out"), config()).unwrap();
     let error = KafkaStreams::new(word_count("in", "out"), config()).unwrap_err();
     assert!(chain(&error).contains("app"), "{}", chain(&error));
-    assert!(first.close(Duration::from_secs(5)).await);
+    assert!(first.close(DEADLINE).await);
     KafkaStreams::new(word_count("in", "out"), config()).expect("a closed instance has let go of it");
 }
 
@@ -88,6 +88,6 @@ async fn partitions_added_under_a_running_application() {
     wait_for_state(&streams, State::Error).await;
     let failure = streams.failure().unwrap();
     assert!(failure.contains(&input) && failure.contains('3') && failure.contains("reset"), "{failure}");
-    assert!(streams.close(Duration::from_secs(5)).await);
+    assert!(streams.close(DEADLINE).await);
     cluster.stop().await;
 }

@@ -10,7 +10,7 @@ use kstreams_core::{KafkaStreams, State, Topology};
 use kstreams_embedded_broker::{BrokerConfig, EmbeddedBroker};
 use kstreams_state_stores::Record;
 
-use crate::cluster::{Cluster, run, wait_for_state};
+use crate::cluster::{Cluster, DEADLINE, run, wait_for_state};
 use crate::topologies::word_count;
 
 /// Passes values on; panics at `poison` as long as `left` is above 0.
@@ -63,14 +63,14 @@ async fn a_replaced_thread_goes_on_from_the_last_commit() {
     });
     streams.start().await.unwrap();
     cluster.produce_lines(&input, ["one", "poison", "three"]);
-    let deadline = std::time::Instant::now() + crate::cluster::DEADLINE;
+    let deadline = std::time::Instant::now() + DEADLINE;
     while !values(&cluster, &output).ends_with(&["one", "poison", "three"].map(String::from)) {
         assert!(std::time::Instant::now() < deadline, "{:?}", values(&cluster, &output));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(left.load(Ordering::SeqCst), 0, "it failed twice");
     wait_for_state(&streams, State::Running).await;
-    assert!(streams.close(Duration::from_secs(30)).await);
+    assert!(streams.close(DEADLINE).await);
     cluster.stop().await;
 }
 
@@ -115,7 +115,7 @@ async fn a_broker_restarted_under_a_running_application() {
     let broker = EmbeddedBroker::start(config().listen(address.as_str())).await.unwrap();
     cluster.produce_lines(&input, ["a b", "a"]);
     cluster.wait_for_counts(&output, &[("a".to_owned(), 4), ("b".to_owned(), 2)].into());
-    assert!(streams.close(Duration::from_secs(30)).await);
+    assert!(streams.close(DEADLINE).await);
     broker.shutdown().await.unwrap();
 }
 
@@ -130,14 +130,14 @@ async fn a_committed_offset_that_is_gone_is_reset_by_the_policy() {
     let streams = run(fragile(&input, &output, &none), cluster.config("app")).await;
     cluster.produce_lines(&input, ["one", "two"]);
     let wait = async |count: usize| {
-        let deadline = std::time::Instant::now() + crate::cluster::DEADLINE;
+        let deadline = std::time::Instant::now() + DEADLINE;
         while values(&cluster, &output).len() != count {
             assert!(std::time::Instant::now() < deadline, "{:?}", values(&cluster, &output));
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     wait(2).await;
-    assert!(streams.close(Duration::from_secs(30)).await);
+    assert!(streams.close(DEADLINE).await);
     cluster.produce_lines(&input, ["three", "four", "five"]);
     let mut gone = rdkafka::TopicPartitionList::new();
     gone.add_partition_offset(&input, 0, rdkafka::Offset::Offset(4)).unwrap();
@@ -145,7 +145,7 @@ async fn a_committed_offset_that_is_gone_is_reset_by_the_policy() {
     let streams = run(fragile(&input, &output, &none), cluster.config("app")).await;
     wait(3).await;
     assert_eq!(values(&cluster, &output), ["one", "two", "five"]);
-    assert!(streams.close(Duration::from_secs(30)).await);
+    assert!(streams.close(DEADLINE).await);
     cluster.stop().await;
 }
 
@@ -188,7 +188,7 @@ async fn poison_records_and_refused_results_become_dead_letters() {
     // 0x0020_0000 bytes are more than a message may have.
     let lines = [number(3), "not a number".to_owned(), number(0x0020_0000), number(5)];
     cluster.produce_lines(&input, lines.iter().map(String::as_str));
-    let deadline = std::time::Instant::now() + crate::cluster::DEADLINE;
+    let deadline = std::time::Instant::now() + DEADLINE;
     while values(&cluster, &output) != ["xxx", "xxxxx"] || cluster.read_all(&letters).len() < 2 {
         assert!(
             std::time::Instant::now() < deadline,
@@ -201,6 +201,6 @@ async fn poison_records_and_refused_results_become_dead_letters() {
     let poison = cluster.read_all(&letters);
     assert_eq!(poison[0].payload(), Some(&b"not a number"[..]));
     assert_eq!(streams.state(), State::Running);
-    assert!(streams.close(Duration::from_secs(30)).await);
+    assert!(streams.close(DEADLINE).await);
     cluster.stop().await;
 }

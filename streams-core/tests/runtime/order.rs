@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kstreams_core::Topology;
 
-use crate::cluster::{Cluster, run};
+use crate::cluster::{Cluster, DEADLINE, run};
 
 /// Records of two topics that are there before the start are processed by timestamp, although they arrive from the
 /// brokers in any order: `max.task.idle.ms` 0 waits for what the brokers have.
@@ -28,7 +28,7 @@ async fn inputs_are_merged_by_timestamp() {
     topology.add_source::<String, String>("in", [left.as_str(), right.as_str()]).unwrap();
     topology.add_sink::<String, String>("out", output.as_str(), &["in"]).unwrap();
     let streams = run(topology, cluster.config("app")).await;
-    let deadline = std::time::Instant::now() + crate::cluster::DEADLINE;
+    let deadline = std::time::Instant::now() + DEADLINE;
     let records = loop {
         let records = cluster.read_all(&output);
         if records.len() == 6_000 {
@@ -40,6 +40,6 @@ async fn inputs_are_merged_by_timestamp() {
     let number = |payload: &[u8]| std::str::from_utf8(payload).unwrap().parse::<i64>().unwrap();
     let values: Vec<i64> = records.iter().map(|record| number(record.payload().unwrap())).collect();
     assert!(values.is_sorted(), "by timestamp");
-    assert!(streams.close(Duration::from_secs(30)).await);
+    assert!(streams.close(DEADLINE).await);
     cluster.stop().await;
 }

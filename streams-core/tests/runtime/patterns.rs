@@ -6,7 +6,7 @@ use kstreams_core::topology::SourceTopics;
 use kstreams_core::{State, Topology};
 use regex::Regex;
 
-use crate::cluster::{Cluster, run, wait_for_state};
+use crate::cluster::{Cluster, DEADLINE, run, wait_for_state};
 
 fn copy(pattern: &str, output: &str) -> Topology {
     let mut topology = Topology::new();
@@ -17,7 +17,7 @@ fn copy(pattern: &str, output: &str) -> Topology {
 }
 
 async fn wait_for_records(cluster: &Cluster, topic: &str, count: usize) {
-    let deadline = std::time::Instant::now() + crate::cluster::DEADLINE;
+    let deadline = std::time::Instant::now() + DEADLINE;
     while cluster.read_all(topic).len() != count {
         assert!(std::time::Instant::now() < deadline, "{} records", cluster.read_all(topic).len());
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -62,6 +62,6 @@ async fn a_pattern_without_topics_waits_for_them() {
     cluster.create_topic(&input, 2).await;
     cluster.produce_lines(&input, ["1", "2", "3"]);
     wait_for_records(&cluster, &output, 3).await;
-    assert!(streams.close(Duration::from_secs(30)).await);
+    assert!(streams.close(DEADLINE).await);
     cluster.stop().await;
 }

@@ -38,7 +38,7 @@ async fn queries_see_what_is_processed_but_not_committed() {
     );
     let unknown = streams.store::<KeyValueStore<String, i64>>("count").unwrap_err();
     assert!(unknown.to_string().contains("counts"), "{unknown}");
-    assert!(streams.close(Duration::from_secs(30)).await);
+    assert!(streams.close(DEADLINE).await);
     let closed = store.get(&"a".to_owned()).unwrap_err().to_string();
     assert!(closed.contains("not on this instance now"), "{closed}");
     cluster.stop().await;

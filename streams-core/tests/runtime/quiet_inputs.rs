@@ -34,20 +34,27 @@ async fn offsets_of_a_quiet_topic_do_not_expire() {
     let mut topology = Topology::new();
     topology.add_source::<(), String>("in", [busy.as_str(), quiet.as_str()]).unwrap();
     topology.add_sink::<(), String>("out", output.as_str(), &["in"]).unwrap();
-    let config = cluster.config("app").offsets_recommit_interval(Duration::from_millis(200));
+    let recommit = Duration::from_millis(200);
+    let config = cluster.config("app").offsets_recommit_interval(recommit);
     let streams = run(topology, config).await;
-    let deadline = std::time::Instant::now() + DEADLINE;
-    while cluster.committed("app", &quiet, 0) != Some(1) {
-        assert!(std::time::Instant::now() < deadline, "{:?}", cluster.committed("app", &quiet, 0));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    // Four times the retention passes, in steps below it, each with a commit of unchanged offsets in between.
-    for _ in 0..8 {
+    let commit = async |topic: &str, offset| {
+        let deadline = std::time::Instant::now() + DEADLINE;
+        while cluster.committed("app", topic, 0) != Some(offset) {
+            assert!(std::time::Instant::now() < deadline, "{:?}", cluster.committed("app", topic, 0));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    commit(&quiet, 1).await;
+    // Four times the retention passes, in steps below it, each with a commit of unchanged offsets in between: when the
+    // interval has passed, the next commit, here of the busy input, is one.
+    for step in 1..=8 {
         clock.advance(5 * 60_000);
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        tokio::time::sleep(recommit).await;
+        cluster.produce_to(&busy, 0, &[("key", "again", step)]);
+        commit(&busy, step).await;
         assert_eq!(cluster.committed("app", &quiet, 0), Some(1));
     }
-    assert!(streams.close(Duration::from_secs(30)).await);
+    assert!(streams.close(DEADLINE).await);
     cluster.stop().await;
 }
 
@@ -74,6 +81,6 @@ async fn repartition_topics_are_purged_of_committed_records() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     cluster.wait_for_counts(&output, &[("a".to_owned(), 1), ("b".to_owned(), 1), ("c".to_owned(), 1)].into());
-    assert!(streams.close(Duration::from_secs(30)).await);
+    assert!(streams.close(DEADLINE).await);
     cluster.stop().await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kstreams_core::{KafkaStreams, State};
 
-use crate::cluster::{Cluster, run, wait_for_state};
+use crate::cluster::{Cluster, DEADLINE, run, wait_for_state};
 use crate::topologies::word_count;
 
 fn tasks(streams: &KafkaStreams) -> usize {
@@ -13,7 +13,7 @@ fn tasks(streams: &KafkaStreams) -> usize {
 }
 
 async fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + crate::cluster::DEADLINE;
+    let deadline = std::time::Instant::now() + DEADLINE;
     while !condition() {
         assert!(std::time::Instant::now() < deadline, "{what} takes too long");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -47,13 +47,13 @@ async fn a_second_instance_takes_over_tasks_and_gives_them_back() {
     wait_for_state(&second, State::Running).await;
     assert!(second.metadata_for_local_threads().iter().all(|thread| thread.active_tasks.len() == 2));
     produce();
-    assert!(second.close(Duration::from_secs(30)).await, "closes in time");
+    assert!(second.close(DEADLINE).await, "closes in time");
     assert_eq!(second.state(), State::NotRunning);
     produce();
     wait_until("taking back", || tasks(&first) == 8).await;
     wait_for_state(&first, State::Running).await;
     cluster.wait_for_counts(&output, &expected);
-    assert!(first.close(Duration::from_secs(30)).await, "closes in time");
+    assert!(first.close(DEADLINE).await, "closes in time");
     cluster.stop().await;
 }
 
@@ -86,14 +86,14 @@ async fn rebalances_neither_skip_nor_repeat_records() {
         for _ in 0..20 {
             produce(17);
         }
-        assert!(second.close(Duration::from_secs(30)).await, "closes in time");
+        assert!(second.close(DEADLINE).await, "closes in time");
         for _ in 0..20 {
             produce(17);
         }
     }
     let total = produced;
     wait_until("copying", || cluster.read_all(&output).len() >= total).await;
-    assert!(first.close(Duration::from_secs(30)).await, "closes in time");
+    assert!(first.close(DEADLINE).await, "closes in time");
     let mut seen: Vec<usize> = cluster
         .read_all(&output)
         .iter()

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::cluster::{Cluster, run};
+use crate::cluster::{Cluster, DEADLINE, run};
 use crate::topologies::word_count;
 
 const LINES: [&str; 6] = [
@@ -45,7 +45,7 @@ async fn counts_go_on_after_a_restart_and_after_the_state_is_lost() {
             expected.extend(LINES);
         }
         cluster.wait_for_counts(&output, &plain_count(expected.iter().copied()));
-        assert!(streams.close(Duration::from_secs(30)).await, "closes in time");
+        assert!(streams.close(DEADLINE).await, "closes in time");
     }
     cluster.stop().await;
 }
@@ -60,12 +60,12 @@ async fn local_state_that_its_changelog_does_not_know_is_rebuilt() {
     let streams = run(word_count(&input, &output), cluster.config("app")).await;
     cluster.produce_lines(&input, ["a a b"]);
     cluster.wait_for_counts(&output, &[("a".to_owned(), 2), ("b".to_owned(), 1)].into());
-    assert!(streams.close(Duration::from_secs(30)).await, "closes in time");
+    assert!(streams.close(DEADLINE).await, "closes in time");
     let changelog = format!("{}-counts-changelog", cluster.name("app"));
     cluster.delete_topic(&changelog).await;
     let streams = run(word_count(&input, &output), cluster.config("app")).await;
     cluster.produce_lines(&input, ["a c"]);
     cluster.wait_for_counts(&output, &[("a".to_owned(), 1), ("b".to_owned(), 1), ("c".to_owned(), 1)].into());
-    assert!(streams.close(Duration::from_secs(30)).await, "closes in time");
+    assert!(streams.close(DEADLINE).await, "closes in time");
     cluster.stop().await;
 }
