@@ -59,10 +59,10 @@ pub use kstreams_core::{
     topology,
 };
 pub use kstreams_dsl::{
-    Branched, BranchedKStream, Branches, Change, Consumed, Grouped, JoinWindows, Joined, KGroupedStream,
-    KGroupedTable, KStream, KTable, Materialized, Named, Produced, Repartitioned, StreamJoined,
-    StreamsBuilder, TableMaterialization, TimeWindowedKStream, TimeWindows, UnlimitedWindows, Unmaterialized,
-    Windows,
+    Branched, BranchedKStream, Branches, Change, Consumed, GlobalKTable, Grouped, JoinWindows, Joined,
+    KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Named, Produced, Repartitioned,
+    StreamJoined, StreamsBuilder, TableMaterialization, TimeWindowedKStream, TimeWindows, UnlimitedWindows,
+    Unmaterialized, Windows,
 };
 
 /// Records, serdes and state stores.
@@ -90,8 +90,8 @@ pub mod prelude {
         TimestampedWindowStore, ValueAndTimestamp, Window, WindowStore, Windowed,
     };
     pub use crate::{
-        Branched, Consumed, Grouped, Joined, KGroupedStream, KStream, KTable, KafkaStreams, Materialized,
-        Named, Produced, Repartitioned, State, StreamsBuilder, StreamsConfig, StreamsError, TimeWindows,
-        Topology, TopologyError,
+        Branched, Consumed, GlobalKTable, Grouped, Joined, KGroupedStream, KStream, KTable, KafkaStreams,
+        Materialized, Named, Produced, Repartitioned, State, StreamsBuilder, StreamsConfig, StreamsError,
+        TimeWindows, Topology, TopologyError,
     };
 }

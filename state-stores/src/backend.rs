@@ -6,6 +6,7 @@ use rocksdb::WriteBatch;
 
 use crate::StoreError;
 use crate::rocks::{TaskDb, meta};
+use crate::shared::SharedBackend;
 
 /// Where the stores of a task live.
 #[derive(Clone)]
@@ -13,6 +14,8 @@ use crate::rocks::{TaskDb, meta};
 pub enum TaskBackend {
     /// Persistent stores in the task's RocksDB, the others in memory.
     Rocks(Arc<TaskDb>),
+    /// Stores that other tasks use too: global stores.
+    Shared(SharedBackend),
     /// All in memory; persistent stores keep their rules of order and expiry. For test drivers.
     Memory,
 }
@@ -20,13 +23,22 @@ pub enum TaskBackend {
 impl TaskBackend {
     /// An empty batch for one commit of this task.
     pub fn new_batch(&self) -> CommitBatch {
-        let rocks = match self {
-            TaskBackend::Rocks(db) => {
-                Some(RocksBatch { db: Arc::clone(db), writes: WriteBatch::default(), updates: 0 })
-            }
+        let db = self.db().map(Arc::clone);
+        CommitBatch { rocks: db.map(|db| RocksBatch { db, writes: WriteBatch::default(), updates: 0 }) }
+    }
+
+    /// The database of the persistent stores, if they are in one.
+    pub fn db(&self) -> Option<&Arc<TaskDb>> {
+        match self {
+            TaskBackend::Rocks(db) => Some(db),
+            TaskBackend::Shared(shared) => shared.stores.db(),
             TaskBackend::Memory => None,
-        };
-        CommitBatch { rocks }
+        }
+    }
+
+    /// Whether stores over it take no puts.
+    pub(crate) fn is_read_only(&self) -> bool {
+        matches!(self, TaskBackend::Shared(shared) if shared.read_only)
     }
 
     /// Writes a commit: all of it or nothing.

@@ -35,6 +35,12 @@ pub enum StoreError {
         /// Name of the store.
         store: String,
     },
+    /// A global store is written by its own processor alone.
+    #[error("store {store} is global, hence read-only here: write to its topic instead")]
+    ReadOnly {
+        /// Name of the store.
+        store: String,
+    },
     /// A store was described in a way that cannot be built.
     #[error("store {store}: {reason}")]
     InvalidStore {

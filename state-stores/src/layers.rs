@@ -30,6 +30,7 @@ pub(crate) struct Layers {
     cache: Option<CacheLayer>,
     below: Below,
     closed: bool,
+    read_only: bool,
 }
 
 impl Layers {
@@ -63,7 +64,7 @@ impl Layers {
         let changelog = env.changelog.filter(|_| spec.logging.is_some());
         let overlay = Overlay::new(Arc::clone(&env.uncommitted));
         let below = Below { spec, layout, changelog, expiry, overlay, engine, buffer: Vec::new() };
-        Ok(Layers { cache, below, closed: false })
+        Ok(Layers { cache, below, closed: false, read_only: env.backend.is_read_only() })
     }
 
     pub(crate) fn spec(&self) -> &StoreSpec {
@@ -99,6 +100,13 @@ impl Layers {
         }
     }
 
+    fn check_writable(&self) -> Result<(), StoreError> {
+        match self.read_only {
+            true => Err(StoreError::ReadOnly { store: self.below.spec.name.clone() }),
+            false => self.check_open(),
+        }
+    }
+
     /// Reads one key; windows older than the retention are seen only as long as the cache has them, as in the JVM.
     pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
         self.check_open()?;
@@ -123,7 +131,7 @@ impl Layers {
         key: &[u8],
         value: Option<&[u8]>,
     ) -> Result<(), StoreError> {
-        self.check_open()?;
+        self.check_writable()?;
         match &mut self.cache {
             Some(layer) => layer.put(&mut self.below, cx, key, value),
             None => self.below.put(cx.record, cx.changelog, key, value),
@@ -133,7 +141,7 @@ impl Layers {
     /// A null put of a store that retains duplicates: it changes nothing, but is logged. In memory, unlike in RocksDB,
     /// its time counts, too.
     pub(crate) fn put_nothing(&mut self, cx: &mut StoreContext<'_>, key: &[u8]) -> Result<(), StoreError> {
-        self.check_open()?;
+        self.check_writable()?;
         if self.below.nulls_count() {
             self.below.admits(cx.changelog, key);
         }

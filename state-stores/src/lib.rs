@@ -37,6 +37,7 @@ mod overlay;
 mod record;
 mod rocks;
 mod serde;
+mod shared;
 mod shared_bytes;
 mod stores;
 pub mod testing;
@@ -62,6 +63,7 @@ pub use rocks::{BulkRestore, BulkRestored, RocksDbConfigSetter, RocksDbResources
 #[cfg(feature = "json")]
 pub use serde::Json;
 pub use serde::{DefaultSerde, DynSerde, ListSerde, Serde, SerdeError};
+pub use shared::{SharedBackend, SharedStores};
 pub use stores::{KeyValueStoreBuilder, Stores, WindowStoreBuilder};
 pub use timestamped::ValueAndTimestampSerde;
 pub use view::{ReadView, StoreIterator};

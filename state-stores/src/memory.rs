@@ -10,10 +10,30 @@ use crate::engine::Engine;
 use crate::overlay::Overlay;
 use crate::shared_bytes::SharedBytes;
 
+/// The committed entries of a store in memory.
+pub(crate) type Entries = BTreeMap<SharedBytes, SharedBytes>;
+
 /// See the module.
 #[derive(Default)]
 pub(crate) struct MemoryEngine {
-    entries: BTreeMap<SharedBytes, SharedBytes>,
+    entries: Entries,
+}
+
+/// Moves a commit into the entries, and removes all keys below `expired`.
+pub(crate) fn take_commit(entries: &mut Entries, overlay: &mut Overlay, expired: Option<&[u8]>) {
+    for (key, value) in overlay.drain() {
+        match value {
+            Some(value) => entries.insert(key, value),
+            None => entries.remove(&key),
+        };
+    }
+    if let Some(bound) = expired {
+        while let Some(first) = entries.first_entry()
+            && **first.key() < *bound
+        {
+            first.remove();
+        }
+    }
 }
 
 impl Engine for MemoryEngine {
@@ -26,15 +46,7 @@ impl Engine for MemoryEngine {
         range: &KeyRange,
         reverse: bool,
     ) -> Result<Box<dyn Cursor + Send + 'a>, StoreError> {
-        let mut cursor = MemoryCursor {
-            entries: &self.entries,
-            bounds: range.clone(),
-            reverse,
-            rest: None,
-            current: None,
-        };
-        cursor.restart(&range.lower, range.upper_bound());
-        Ok(Box::new(cursor))
+        Ok(Box::new(MemoryCursor::new(&self.entries, range, reverse)))
     }
 
     fn owned_cursor(
@@ -57,19 +69,7 @@ impl Engine for MemoryEngine {
     }
 
     fn committed(&mut self, overlay: &mut Overlay, expired: Option<&[u8]>) {
-        for (key, value) in overlay.drain() {
-            match value {
-                Some(value) => self.entries.insert(key, value),
-                None => self.entries.remove(&key),
-            };
-        }
-        if let Some(bound) = expired {
-            while let Some(first) = self.entries.first_entry()
-                && **first.key() < *bound
-            {
-                first.remove();
-            }
-        }
+        take_commit(&mut self.entries, overlay, expired);
     }
 
     fn approximate_entries(&self) -> u64 {
@@ -77,15 +77,22 @@ impl Engine for MemoryEngine {
     }
 }
 
-struct MemoryCursor<'a> {
-    entries: &'a BTreeMap<SharedBytes, SharedBytes>,
+/// An ordered read of entries in memory.
+pub(crate) struct MemoryCursor<'a> {
+    entries: &'a Entries,
     bounds: KeyRange,
     reverse: bool,
     rest: Option<btree_map::Range<'a, SharedBytes, SharedBytes>>,
     current: Option<(&'a [u8], &'a [u8])>,
 }
 
-impl MemoryCursor<'_> {
+impl<'a> MemoryCursor<'a> {
+    pub(crate) fn new(entries: &'a Entries, range: &KeyRange, reverse: bool) -> Self {
+        let mut cursor = MemoryCursor { entries, bounds: range.clone(), reverse, rest: None, current: None };
+        cursor.restart(&range.lower, range.upper_bound());
+        cursor
+    }
+
     fn restart(&mut self, lower: &[u8], upper: Bound<&[u8]>) {
         // `BTreeMap::range` panics where the bounds cross.
         let is_empty = match upper {

@@ -310,8 +310,11 @@ fn check_name(name: &str) -> Result<(), StoreError> {
 
 fn engine_of(spec: &StoreSpec, env: &StoreEnvironment) -> Result<Box<dyn Engine>, StoreError> {
     check_name(&spec.name)?;
+    if let Some(db) = env.backend.db().filter(|_| spec.persistent) {
+        return Ok(Box::new(RocksEngine::new(db, &spec.name)?));
+    }
     match &env.backend {
-        TaskBackend::Rocks(db) if spec.persistent => Ok(Box::new(RocksEngine::new(db, &spec.name)?)),
+        TaskBackend::Shared(shared) => Ok(Box::new(shared.stores.memory_engine(&spec.name))),
         TaskBackend::Rocks(_) | TaskBackend::Memory => Ok(Box::new(MemoryEngine::default())),
     }
 }

@@ -181,6 +181,16 @@ impl StateDirectory {
         Ok(path)
     }
 
+    /// Deletes what is in the folder of global stores, which nobody may have open.
+    ///
+    /// # Errors
+    /// `NotWritable` or `Io` when something cannot be deleted.
+    pub fn wipe_global(&self) -> Result<(), StateDirError> {
+        let path = self.global_dir()?;
+        fs::remove_dir_all(&path).map_err(|source| StateDirError::of("deleting", &path, source))?;
+        create_dir(&path)
+    }
+
     /// Tasks whose folders exist, in use or not: those that this instance can take over with little to restore.
     ///
     /// # Errors

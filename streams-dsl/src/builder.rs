@@ -3,15 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+use kstreams_core::processor::Processor;
 use kstreams_core::topology::{SourceOptions, SourceTopics};
 use kstreams_core::{Topology, TopologyError};
 use kstreams_state_stores::{Serde, StoreBuilder};
 
 use crate::graph::{GraphNode, NodeKind, SharedGraph, Writing};
+use crate::op::global_table::{self, GlobalNames};
 use crate::op::table_source::{self, TableTopic};
 use crate::options::{Consumed, Materialized, SerdeOverride};
 use crate::stream::{KStream, Upstream};
-use crate::table::KTable;
+use crate::table::{GlobalKTable, KTable};
 
 /// Collects the streams and tables of an application and builds their topology
 /// (`org.apache.kafka.streams.StreamsBuilder`).
@@ -125,6 +127,73 @@ impl StreamsBuilder {
         let spec = materialized.override_spec(store, &options.key_serde, &options.value_serde);
         let topic = TableTopic { topic: topic.to_owned(), source, name, options };
         table_source::read(&self.graph, topic, spec)
+    }
+
+    /// A table of all of a topic on every instance: the last value of each key, read with the serdes named as type
+    /// arguments. Streams look it up by [`KStream::join_global`], processors as a state store.
+    ///
+    /// A record without key is skipped; one without value deletes its key. The table is filled before any record is
+    /// processed, and follows the topic from then on. It is always stored; there is no changelog but the topic, which
+    /// should be compacted.
+    pub fn global_table<KS, VS>(&self, topic: &str) -> GlobalKTable<KS::Target, VS::Target>
+    where
+        KS: Serde<Target: Clone + Send> + Default,
+        VS: Serde<Target: Clone + Send> + Default,
+    {
+        self.global_table_with(topic, Consumed::<KS, VS>::new(), Materialized::default())
+    }
+
+    /// As [`global_table`](Self::global_table), with options. Name the [`Materialized`] to query the table. It is never
+    /// cached or logged; a timestamp extractor or reset policy of `consumed` has no meaning here.
+    pub fn global_table_with<KS, VS, MK, MV>(
+        &self,
+        topic: &str,
+        consumed: Consumed<KS, VS>,
+        materialized: Materialized<MK, MV>,
+    ) -> GlobalKTable<KS::Target, VS::Target>
+    where
+        KS: Serde<Target: Clone + Send>,
+        VS: Serde<Target: Clone + Send>,
+        MK: SerdeOverride<KS::Target>,
+        MV: SerdeOverride<VS::Target>,
+    {
+        let mut graph = self.graph.lock();
+        let store = materialized.store_name_or(|| graph.names.store(&format!("{topic}-")));
+        let GlobalNames { source, processor } = GlobalNames::take(&mut graph, consumed.name.as_deref());
+        let options = consumed.into_source();
+        let spec = materialized.override_spec(store, &options.key_serde, &options.value_serde);
+        let topic = TableTopic { topic: topic.to_owned(), source, name: processor, options };
+        global_table::read(&mut graph, topic, spec)
+    }
+
+    /// Adds a store that `supplier`'s processor makes of all of a topic, the same on every instance
+    /// (`StreamsBuilder.addGlobalStore`). Every processor may read it; see
+    /// [`Topology::add_global_store`] for its rules. Its logging has to be disabled.
+    pub fn add_global_store<KS, VS, KOut, VOut, P>(
+        &self,
+        builder: impl StoreBuilder + Clone + 'static,
+        topic: &str,
+        consumed: Consumed<KS, VS>,
+        supplier: impl Fn() -> P + Send + Sync + 'static,
+    ) -> &Self
+    where
+        KS: Serde<Target: Clone + Send>,
+        VS: Serde<Target: Clone + Send>,
+        P: Processor<KS::Target, VS::Target, KOut, VOut> + 'static,
+        KOut: Send + 'static,
+        VOut: Send + 'static,
+    {
+        let mut graph = self.graph.lock();
+        let GlobalNames { source, processor } = GlobalNames::take(&mut graph, consumed.name.as_deref());
+        let (topic, options, supplier) = (topic.to_owned(), consumed.into_source(), Arc::new(supplier));
+        graph.add(GraphNode::operator(processor.clone(), [], move |topology, _| {
+            let (builder, supplier) = (builder.clone(), Arc::clone(&supplier));
+            let supplier = move || supplier();
+            let options = options.clone();
+            topology.add_global_store(builder, &source, &topic, options, &processor, supplier).map(|_| ())
+        }));
+        drop(graph);
+        self
     }
 
     /// Adds a state store, to be connected to processors by name ([`KStream::process`]).

@@ -49,5 +49,5 @@ pub use options::{
     SerdeOverride, StreamJoined, TableMaterialization, Unmaterialized,
 };
 pub use stream::KStream;
-pub use table::{Change, ChangeSerde, KTable};
+pub use table::{Change, ChangeSerde, GlobalKTable, KTable};
 pub use windows::{TimeWindows, UnlimitedWindows, Windows};

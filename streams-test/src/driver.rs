@@ -8,10 +8,13 @@ use std::sync::Arc;
 use kstreams_core::clock::{Clock, ManualClock};
 use kstreams_core::config::StreamsConfig;
 use kstreams_core::task::{
-    OwnedRecord, RawRecord, Task, TaskEnvironment, TaskHandlers, TaskScope, TopicPartition,
+    GlobalEnvironment, GlobalTask, OwnedRecord, RawRecord, Task, TaskEnvironment, TaskHandlers, TaskScope,
+    TopicPartition,
 };
 use kstreams_core::{StreamsError, TaskId, Topology};
-use kstreams_state_stores::{CacheBudget, Serde, SerdeError, StateStore, TaskBackend, UncommittedBudget};
+use kstreams_state_stores::{
+    CacheBudget, Serde, SerdeError, SharedStores, StateStore, TaskBackend, UncommittedBudget,
+};
 
 use crate::capture::{Capture, RawProducedRecord};
 use crate::topics::{TestInputTopic, TestOutputTopic};
@@ -126,9 +129,10 @@ impl TopologyTestDriver {
         inner.task.query(name, f)?.ok_or_else(|| DriverError::UnknownStore(name.to_owned()))
     }
 
-    /// The task's `dropped-records-total`.
+    /// `dropped-records-total` of the task and of the global stores.
     pub fn dropped_records(&self) -> u64 {
-        self.inner.borrow().task.dropped_records()
+        let inner = self.inner.borrow();
+        inner.task.dropped_records() + inner.global.as_ref().map_or(0, GlobalTask::dropped_records)
     }
 
     /// Closes the processors and stores.
@@ -136,13 +140,19 @@ impl TopologyTestDriver {
     /// # Errors
     /// When a store cannot be closed.
     pub fn close(self) -> Result<(), DriverError> {
-        Ok(self.inner.borrow_mut().task.close()?)
+        let mut inner = self.inner.borrow_mut();
+        if let Some(global) = &mut inner.global {
+            global.close()?;
+        }
+        Ok(inner.task.close()?)
     }
 }
 
 pub(crate) struct Inner {
     topology: Topology,
     task: Task,
+    /// Keeps the global stores up to date, of a topology that has some.
+    global: Option<GlobalTask>,
     backend: TaskBackend,
     capture: Capture,
     clock: Arc<ManualClock>,
@@ -157,13 +167,15 @@ impl Inner {
         let inputs = topology.all_source_topics(&application_id);
         let capture = Capture::default();
         let clock = Arc::new(ManualClock::new(start_ms));
-        let backend = TaskBackend::Memory;
+        let (backend, global_stores) = (TaskBackend::Memory, SharedStores::new(None));
+        let global = start_global(&topology, config, &global_stores, &clock)?;
         let environment = TaskEnvironment {
             task_id: TaskId::new(0, 0),
             scope: TaskScope::All,
             application_id,
             inputs: inputs.into_iter().map(|topic| TopicPartition::new(topic, 0)).collect(),
             backend: backend.clone(),
+            global_stores: Some(global_stores),
             cache: CacheBudget::new(cache_bytes),
             uncommitted: UncommittedBudget::new(usize::MAX),
             collector: Box::new(capture.clone()),
@@ -174,7 +186,7 @@ impl Inner {
         let task = Task::create(&topology, environment)?;
         let changelogs = task.changelogs().iter().map(|changelog| Arc::clone(&changelog.partition.topic));
         capture.with(|produced| produced.changelogs = changelogs.collect());
-        let mut inner = Inner { topology, task, backend, capture, clock, offsets: BTreeMap::new() };
+        let mut inner = Inner { topology, task, global, backend, capture, clock, offsets: BTreeMap::new() };
         inner.task.initialize()?;
         inner.capture_and_pipe_on()?;
         inner.run()?;
@@ -208,6 +220,10 @@ impl Inner {
     }
 
     fn enqueue(&mut self, topic: &str, mut record: OwnedRecord) -> Result<(), DriverError> {
+        if let Some(input) = self.global_input(topic) {
+            record.offset = self.next_offset(topic);
+            return self.update_global(input, record);
+        }
         let input = match self.input(topic) {
             Some(input) => input,
             None => {
@@ -216,10 +232,27 @@ impl Inner {
                 added.ok_or_else(|| DriverError::UnknownTopic(topic.to_owned()))?
             }
         };
-        let offset = self.offsets.entry(topic.into()).or_insert(0);
-        record.offset = *offset;
-        *offset += 1;
+        record.offset = self.next_offset(topic);
         self.task.enqueue(input, RawRecord::Owned(record))?;
+        Ok(())
+    }
+
+    fn next_offset(&mut self, topic: &str) -> i64 {
+        let next = self.offsets.entry(topic.into()).or_insert(0);
+        *next += 1;
+        *next - 1
+    }
+
+    fn global_input(&self, topic: &str) -> Option<usize> {
+        self.global.as_ref()?.inputs().iter().position(|input| &*input.topic == topic)
+    }
+
+    /// Global stores are up to date at once: they are no part of the task.
+    fn update_global(&mut self, input: usize, record: OwnedRecord) -> Result<(), DriverError> {
+        if let Some(global) = &mut self.global {
+            global.update(input, RawRecord::Owned(record))?;
+            global.commit()?;
+        }
         Ok(())
     }
 
@@ -250,7 +283,8 @@ impl Inner {
     fn capture_and_pipe_on(&mut self) -> Result<(), DriverError> {
         let fresh = self.capture.with(|produced| std::mem::take(&mut produced.fresh));
         for (topic, record) in fresh {
-            if self.input(&topic).is_some() || self.topology.reads(&topic) {
+            let is_read = self.input(&topic).is_some() || self.global_input(&topic).is_some();
+            if is_read || self.topology.reads(&topic) {
                 let piped = OwnedRecord {
                     key: record.key.clone(),
                     value: record.value.clone(),
@@ -278,4 +312,25 @@ impl Inner {
         self.capture_and_pipe_on()?;
         self.run()
     }
+}
+
+fn start_global(
+    topology: &Topology,
+    config: &StreamsConfig,
+    stores: &SharedStores,
+    clock: &Arc<ManualClock>,
+) -> Result<Option<GlobalTask>, DriverError> {
+    let topics = topology.global_topics();
+    if topics.is_empty() {
+        return Ok(None);
+    }
+    let environment = GlobalEnvironment {
+        application_id: config.application_id.as_str().into(),
+        inputs: topics.into_iter().map(|topic| TopicPartition::new(topic, 0)).collect(),
+        stores: stores.clone(),
+        uncommitted: UncommittedBudget::new(usize::MAX),
+        handlers: TaskHandlers::of_global(config),
+        clock: Arc::clone(clock) as Arc<dyn Clock>,
+    };
+    Ok(Some(GlobalTask::create(topology, environment)?))
 }

@@ -58,6 +58,9 @@ impl Building {
                 };
                 self.set(statement, Var::Stream(joined, Types { long: false, ..types }))
             }
+            (Var::Stream(stream, types), Var::Global(table)) => {
+                self.global_join(statement, stream, types, &table)
+            }
             (Var::Table(left, types), Var::Table(right, _)) => {
                 let types = Types { long: false, ..types };
                 let joined: Table = match (left, right) {

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod catalogue;
+mod global;
 mod joins;
 mod kv_handle;
 mod papi;

@@ -2,7 +2,7 @@
 
 use kstreams::state::{DynSerde, KeyValueStoreBuilder, ValueAndTimestamp, WindowStoreBuilder};
 use kstreams::topology::{ExtractorRecord, SourceOptions, TimestampExtractor};
-use kstreams::{Topology, TopologyError};
+use kstreams::{Consumed, Topology, TopologyError};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -32,8 +32,10 @@ fn types(statement: &Value) -> Types {
 }
 
 /// Where a store goes: a builder of the DSL, or a topology with the processors to connect.
-enum Place<'a> {
+pub(super) enum Place<'a> {
     Builder(&'a kstreams::StreamsBuilder),
+    /// A global store of a topic, and the processor that makes it.
+    Global(&'a kstreams::StreamsBuilder, String, Consumed<Option<KeySerde>, Option<ValSerde>>, Spec),
     Topology(&'a mut Topology, Vec<String>),
 }
 
@@ -45,6 +47,11 @@ impl Place<'_> {
         match self {
             Place::Builder(target) => {
                 target.add_state_store(builder);
+                Ok(())
+            }
+            Place::Global(target, topic, consumed, spec) => {
+                let supplier = move || CatalogueProcessor::new(spec.clone());
+                target.add_global_store(builder, &topic, consumed, supplier);
                 Ok(())
             }
             Place::Topology(topology, users) => topology.add_state_store(builder, &refs(&users)).map(|_| ()),
@@ -153,7 +160,7 @@ fn source_options<V: Serdes + super::types::AsVal>(statement: &Value, types: Typ
 }
 
 /// Adds the statement's store; what reads it.
-fn store_at(statement: &Value, place: Place<'_>) -> Built<Box<dyn StoreReader>> {
+pub(super) fn store_at(statement: &Value, place: Place<'_>) -> Built<Box<dyn StoreReader>> {
     let (name, types) = (s(statement, "name"), types(statement));
     let key = DynSerde::new(OK::serde(types));
     let plain = DynSerde::new(ValSerde { long: types.long });

@@ -89,7 +89,7 @@ impl CatalogueProcessor {
                 self.write(key, value.clone(), *timestamp, ctx)?;
                 ctx.pass_on(record)
             }
-            "store-get" => {
+            "store-get" | "global-get" => {
                 let read = self.read(key, ctx)?;
                 let shown = format!("{}/{}", show(value), catalogue_show(read));
                 ctx.forward(record.with_value(val(shown)))
@@ -146,6 +146,7 @@ impl<V: AsVal> Processor<OK, V, OK, OV> for CatalogueProcessor {
         }
         match self.spec.name() {
             "dedup-within" => self.window = Some(ctx.state_store(self.spec.store())?),
+            "global-get" => self.kv = Some(KvHandle::open(self.spec.arg(0), ctx)?),
             _ if !self.spec.stores.is_empty() => self.kv = Some(KvHandle::open(self.spec.store(), ctx)?),
             _ => {}
         }
@@ -159,7 +160,9 @@ impl<V: AsVal> Processor<OK, V, OK, OV> for CatalogueProcessor {
         let shown = || show(&record.value);
         match spec.name() {
             "dedup-within" => self.dedup(record, ctx),
-            "store-put" | "store-get" | "store-swap" | "store-dump" => self.on_store(record, ctx),
+            "store-put" | "store-get" | "global-get" | "store-swap" | "store-dump" => {
+                self.on_store(record, ctx)
+            }
             "punctuate-count" if record.key.is_none() => Ok(()),
             "punctuate-count" => {
                 let count = catalogue::num(self.read(&record.key, ctx)?.as_deref()) + 1;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kstreams::processor::RecordMetadata;
 use kstreams::topology::{Extracted, ExtractorRecord, SinkTopic};
 use kstreams::{
-    Branched, Consumed, KGroupedStream, KGroupedTable, KStream, Named, Produced, Repartitioned,
+    Branched, Consumed, GlobalKTable, KGroupedStream, KGroupedTable, KStream, Named, Produced, Repartitioned,
     StreamsBuilder, TimeWindowedKStream, Topology,
 };
 use serde_json::{Value, json};
@@ -31,6 +31,7 @@ pub(crate) enum ProgramError {
 pub(super) enum Var {
     Stream(Stream, Types),
     Table(Table, Types),
+    Global(GlobalKTable<OK, OV>),
     Grouped(KGroupedStream<OK, OV>, Types),
     GroupedTable(KGroupedTable<OK, OV>, Types),
     Windowed(TimeWindowedKStream<OK, OV>, Types),
@@ -111,6 +112,8 @@ impl Building {
         match statement["op"].as_str().unwrap_or_default() {
             "stream" => self.stream(statement),
             "table" => self.table(statement),
+            "globalTable" => self.global_table(statement),
+            "globalStore" => self.global_store(statement),
             "filter" | "filterNot" => self.filter(statement),
             "mapValues" => self.map_values(statement),
             "map" => self.map(statement),

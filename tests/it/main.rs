@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs)]
 
 mod brokers;
+mod global;
 mod instances;
 mod internal_topics;
 mod operators;

@@ -87,10 +87,7 @@ impl<S: StateStore> Task<S> {
     }
 
     pub(crate) fn db(&self) -> Option<&Arc<TaskDb>> {
-        match &self.backend {
-            TaskBackend::Rocks(db) => Some(db),
-            TaskBackend::Memory => None,
-        }
+        self.backend.db()
     }
 
     fn open(&mut self) {

@@ -57,6 +57,7 @@ const KEYS: &[(&str, Rule)] = &[
     ("default.timestamp.extractor", Set(|c, v| { c.default_timestamp_extractor = v.parse()?; Ok(()) })),
     ("dsl.store.suppliers.class", Set(|c, v| { c.dsl_store = v.parse()?; Ok(()) })),
     ("default.dsl.store", Set(|c, v| { c.dsl_store = v.parse()?; Ok(()) })),
+    ("processing.exception.handler.global.enabled", Set(|c, v| { c.processing_exception_handler_global_enabled = boolean(v)?; Ok(()) })),
     ("ensure.explicit.internal.resource.naming", Set(|c, v| { c.ensure_explicit_internal_resource_naming = boolean(v)?; Ok(()) })),
     ("deserialization.exception.handler", Set(deserialization_handler)),
     ("default.deserialization.exception.handler", Set(deserialization_handler)),
@@ -75,7 +76,6 @@ const KEYS: &[(&str, Rule)] = &[
     ("rack.aware.assignment.tags", Only(&[""], NOT_RACK_AWARE)),
     ("rack.aware.assignment.strategy", Only(&["none"], NOT_RACK_AWARE)),
     ("dsl.store.format", Only(&["DEFAULT", "default"], "stores that keep headers are not there yet; remove the setting")),
-    ("processing.exception.handler.global.enabled", Only(&["false"], "global stores do not ask the handler yet; remove the setting")),
     // No meaning here.
     ("acceptable.recovery.lag", Ignored(NO_STANDBYS)),
     ("max.warmup.replicas", Ignored(NO_STANDBYS)),

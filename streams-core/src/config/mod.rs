@@ -42,6 +42,7 @@
 //! | `deserialization.exception.handler` | `deserialization_exception_handler` | `LogAndFail` | built-ins by name; your own by the setter |
 //! | `default.deserialization.exception.handler` | `deserialization_exception_handler` | | old name of the former |
 //! | `processing.exception.handler` | `processing_exception_handler` | `LogAndFail` | the same |
+//! | `processing.exception.handler.global.enabled` | `processing_exception_handler_global_enabled` | false | |
 //! | `production.exception.handler` | `production_exception_handler` | `LogAndFail` | the same |
 //! | `default.production.exception.handler` | `production_exception_handler` | | old name of the former |
 //! | `errors.dead.letter.queue.topic.name` | `errors_dead_letter_queue_topic_name` | none | KIP-1034 |
@@ -160,6 +161,9 @@ pub struct StreamsConfig {
     pub dsl_store: DslStore,
     /// Whether a generated name of an internal topic or store is an error.
     pub ensure_explicit_internal_resource_naming: bool,
+    /// Asks the processing exception handler about records that processors of global stores fail on; else those stop the
+    /// instance (`processing.exception.handler.global.enabled`, false).
+    pub processing_exception_handler_global_enabled: bool,
     /// Asked about records that cannot be read.
     pub deserialization_exception_handler: Arc<dyn DeserializationExceptionHandler>,
     /// Asked about records that user code failed on.
@@ -213,6 +217,7 @@ impl StreamsConfig {
             default_timestamp_extractor: DefaultTimestampExtractor::default(),
             dsl_store: DslStore::RocksDb,
             ensure_explicit_internal_resource_naming: false,
+            processing_exception_handler_global_enabled: false,
             deserialization_exception_handler: Arc::new(LogAndFail),
             processing_exception_handler: Arc::new(LogAndFail),
             production_exception_handler: Arc::new(LogAndFail),

@@ -70,6 +70,8 @@ impl StreamsConfig {
         dsl_store: DslStore;
         /// `ensure.explicit.internal.resource.naming`: whether a generated name of an internal topic or store is an error.
         ensure_explicit_internal_resource_naming: bool;
+        /// `processing.exception.handler.global.enabled`: asks the processing handler about global stores, too.
+        processing_exception_handler_global_enabled: bool;
         /// `metrics.recording.level`.
         metrics_recording_level: MetricsRecordingLevel;
         /// How often joins and windows look for results that only time makes.

@@ -94,6 +94,7 @@ impl KafkaStreams {
             events: Mailbox::new(sender, Arc::new(Waker::default())),
             restore_listener: Listener::default(),
             state_dir: Mutex::new(state_dir),
+            global: RwLock::default(),
             databases,
             metrics: Mutex::new(metrics),
             purgeable: Mutex::default(),
@@ -129,6 +130,7 @@ impl KafkaStreams {
                     Ok(())
                 }
                 Err(error) => {
+                    *instance.global.write() = None;
                     *instance.state_dir.lock() = None;
                     instance.transition(State::PendingError);
                     instance.transition(State::Error);

@@ -77,6 +77,7 @@ fn build(instance: &Instance, seed: &TaskSeed) -> Result<Built, StreamsError> {
         application_id: instance.settings.application_id.clone(),
         inputs: seed.inputs.iter().map(|input| input.partition.clone()).collect(),
         backend: backend.clone(),
+        global_stores: instance.global.read().clone(),
         cache: seed.thread.cache.clone(),
         uncommitted: instance.uncommitted.clone(),
         collector: Box::new(collector),

@@ -1,17 +1,19 @@
 //! The tasks' databases: opened here, with what they share.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use kstreams_state_stores::{
-    RocksDbConfigSetter, RocksDbResources, RocksDbSettings, StoreError, StoreSpec, TaskBackend, TaskDb,
+    RocksDbConfigSetter, RocksDbResources, RocksDbSettings, SharedStores, StoreError, StoreSpec, TaskBackend,
+    TaskDb,
 };
 
 use super::instance::Instance;
 use crate::config::MemoryPlan;
 use crate::error::StreamsError;
-use crate::state_dir::TaskDirectory;
+use crate::state_dir::{StateDirectory, TaskDirectory};
 use crate::task::{TaskId, TopicPartition};
 use crate::topology::Topology;
 
@@ -45,22 +47,50 @@ pub(crate) fn open(
         return Ok((TaskBackend::Memory, None));
     };
     let directory = state.task_dir(task)?;
-    let path = directory.path().join("rocksdb");
+    let db = open_or_wipe(instance, task, directory.path(), &specs, || Ok(directory.wipe()?))?;
+    Ok((TaskBackend::Rocks(Arc::new(db)), Some(directory)))
+}
+
+/// Opens the global stores, and answers the folder that has to stay locked meanwhile.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_global(
+    instance: &Instance,
+) -> Result<(SharedStores, Option<StateDirectory>), StreamsError> {
+    let specs: Vec<StoreSpec> =
+        instance.topology.global_stores().into_iter().map(|store| store.spec).collect();
+    let Some(state) = instance.state_dir.lock().clone().filter(|_| specs.iter().any(|spec| spec.persistent))
+    else {
+        return Ok((SharedStores::new(None), None));
+    };
+    let folder = state.global_dir()?;
+    let db = open_or_wipe(instance, TaskId::GLOBAL, &folder, &specs, || Ok(state.wipe_global()?))?;
+    Ok((SharedStores::new(Some(Arc::new(db))), Some(state)))
+}
+
+fn open_or_wipe(
+    instance: &Instance,
+    task: TaskId,
+    folder: &Path,
+    specs: &[StoreSpec],
+    wipe: impl FnOnce() -> Result<(), StreamsError>,
+) -> Result<TaskDb, StreamsError> {
+    let path = folder.join("rocksdb");
     let databases = &instance.databases;
-    let open = || TaskDb::open(&path, &specs, &databases.resources, databases.setter.clone());
+    let open = || TaskDb::open(&path, specs, &databases.resources, databases.setter.clone());
     let db = match open() {
         Err(error) if error.needs_wipe() => {
             tracing::warn!(
                 %task, path = %path.display(), %error,
-                "the local state is damaged; it is deleted and restored from the changelogs"
+                "the local state is damaged; it is deleted and restored"
             );
-            directory.wipe()?;
+            wipe()?;
             open()
         }
         answer => answer,
     };
-    let db = db.map_err(|source| StreamsError::Store { task: task.to_string(), source })?;
-    Ok((TaskBackend::Rocks(Arc::new(db)), Some(directory)))
+    db.map_err(|source| StreamsError::Store { task: task.to_string(), source })
 }
 
 /// Whether the topology keeps anything on disk.
@@ -78,7 +108,7 @@ fn specs(instance: &Instance, task: TaskId) -> Vec<StoreSpec> {
         .unwrap_or_default();
     let stores = instance.topology.stores.values();
     stores
-        .filter(|store| !store.global && store.users.iter().any(|user| nodes.contains(user)))
+        .filter(|store| store.global.is_none() && store.users.iter().any(|user| nodes.contains(user)))
         .map(|store| store.spec.clone())
         .collect()
 }
@@ -88,16 +118,9 @@ fn specs(instance: &Instance, task: TaskId) -> Vec<StoreSpec> {
 /// # Errors
 /// Those of the database.
 pub(crate) fn changelog_offsets(backend: &TaskBackend) -> Result<BTreeMap<TopicPartition, i64>, StoreError> {
-    match backend {
-        TaskBackend::Rocks(db) => {
-            let offsets = db.changelog_offsets()?;
-            Ok(offsets
-                .into_iter()
-                .map(|((topic, partition), offset)| (TopicPartition::new(topic, partition), offset))
-                .collect())
-        }
-        _ => Ok(BTreeMap::new()),
-    }
+    let Some(db) = backend.db() else { return Ok(BTreeMap::new()) };
+    let offsets = db.changelog_offsets()?.into_iter();
+    Ok(offsets.map(|((topic, partition), offset)| (TopicPartition::new(topic, partition), offset)).collect())
 }
 
 /// Makes what is committed safe against a crash: at close.

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
-use kstreams_state_stores::UncommittedBudget;
+use kstreams_state_stores::{SharedStores, UncommittedBudget};
 use parking_lot::{Mutex, RwLock};
 
 use super::assignment::{PartitionCounts, Plan};
@@ -223,6 +223,8 @@ pub(crate) struct Instance {
     pub(crate) restore_listener: Listener,
     /// The application's folder, locked for this instance until it has stopped; `None` where nothing is kept on disk.
     pub(crate) state_dir: Mutex<Option<StateDirectory>>,
+    /// The global stores, once they are restored and until the instance stops.
+    pub(crate) global: RwLock<Option<SharedStores>>,
     /// What all databases share: caches and write buffers.
     pub(crate) databases: Databases,
     /// Of the instance as a whole.

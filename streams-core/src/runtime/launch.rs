@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::create::TaskSeed;
 use super::error::RuntimeError;
-use super::instance::TaskEntry;
+use super::instance::{Instance, TaskEntry};
 use super::rebalance::GroupThread;
 use super::restore::RestoreCommand;
 use super::task_bundle::Input;
@@ -127,18 +127,19 @@ fn read_committed(
     if partitions.is_empty() {
         return Ok(Vec::new());
     }
-    ask(group, || group.consumer.committed(partitions, REQUEST_TIMEOUT))
+    ask(&group.instance, || group.consumer.committed(partitions, REQUEST_TIMEOUT))
 }
 
 /// Asks until there is an answer, at most `task.timeout.ms`: without it nothing can start. Heartbeats go on meanwhile.
-fn ask<T>(group: &GroupThread, request: impl Fn() -> Result<T, ClientError>) -> Result<T, StreamsError> {
-    let give_up = Instant::now() + group.instance.settings.task_timeout;
+pub(super) fn ask<T>(
+    instance: &Instance,
+    request: impl Fn() -> Result<T, ClientError>,
+) -> Result<T, StreamsError> {
+    let give_up = Instant::now() + instance.settings.task_timeout;
     loop {
         match request() {
             Ok(answer) => return Ok(answer),
-            Err(error)
-                if error.is_retriable() && Instant::now() < give_up && !group.instance.is_closing() =>
-            {
+            Err(error) if error.is_retriable() && Instant::now() < give_up && !instance.is_closing() => {
                 tracing::debug!(%error, "no answer yet; asking again");
                 std::thread::sleep(RETRY_AFTER);
             }
@@ -178,13 +179,15 @@ fn reset_offsets(
 ) -> Result<Vec<i64>, StreamsError> {
     let consumer = &group.consumer;
     match policy {
-        AutoOffsetReset::Earliest => ask(group, || consumer.first_offsets(partitions, REQUEST_TIMEOUT)),
-        AutoOffsetReset::Latest => ask(group, || consumer.end_offsets(partitions, REQUEST_TIMEOUT)),
+        AutoOffsetReset::Earliest => {
+            ask(&group.instance, || consumer.first_offsets(partitions, REQUEST_TIMEOUT))
+        }
+        AutoOffsetReset::Latest => ask(&group.instance, || consumer.end_offsets(partitions, REQUEST_TIMEOUT)),
         AutoOffsetReset::ByDurationMs(age_ms) => {
             let time = group.instance.clock.now_ms().saturating_sub(age_ms);
-            let mut offsets = ask(group, || consumer.end_offsets(partitions, REQUEST_TIMEOUT))?;
+            let mut offsets = ask(&group.instance, || consumer.end_offsets(partitions, REQUEST_TIMEOUT))?;
             for (partition, offset) in partitions.iter().zip(&mut offsets) {
-                let found = ask(group, || consumer.offset_at(partition, time, REQUEST_TIMEOUT))?;
+                let found = ask(&group.instance, || consumer.offset_at(partition, time, REQUEST_TIMEOUT))?;
                 *offset = found.unwrap_or(*offset);
             }
             Ok(offsets)

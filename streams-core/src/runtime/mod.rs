@@ -19,6 +19,7 @@ mod database;
 mod delivery;
 mod error;
 mod failure;
+mod global;
 mod instance;
 mod internal;
 mod launch;

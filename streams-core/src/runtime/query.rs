@@ -13,10 +13,12 @@ use std::time::Duration;
 
 use kstreams_state_stores::{KeyValueStore, ReadView, StateStore, StoreError, WindowStore, Windowed};
 
+use qcell::QCellOwner;
+
 use super::error::RuntimeError;
 use super::instance::{Instance, TaskEntry, ThreadCommand};
 use crate::error::StreamsError;
-use crate::task::TaskId;
+use crate::task::{TaskId, open_reader};
 
 /// How long a read waits for the owning thread, which may be in the middle of a round or a commit.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -94,6 +96,23 @@ impl<S: QueryableStore> ReadOnlyStore<S> {
         RuntimeError::StoreNotAvailable { store: self.name.to_string(), why }.into()
     }
 
+    /// Runs `f` on a view of a global store, on this thread: nothing is asked of anybody.
+    fn on_global<T>(&self, f: impl FnOnce(&mut S) -> Result<T, StoreError>) -> Result<T, StreamsError> {
+        let stores = self.instance.global.read().clone();
+        let stores = stores.ok_or_else(|| self.unavailable("global state is being restored".to_owned()))?;
+        let Some(entry) = self.instance.topology.stores.get(&self.name) else {
+            return Err(self.unavailable("it is not in the topology".to_owned()));
+        };
+        let mut owner = QCellOwner::new();
+        let store = open_reader(&self.name, entry, &stores, &owner)?;
+        let task = TaskId::GLOBAL.to_string();
+        store.with(&mut owner, f)?.map_err(|source| StreamsError::Store { task, source })
+    }
+
+    fn is_global(&self) -> bool {
+        self.instance.topology.stores.get(&self.name).is_some_and(|store| store.global.is_some())
+    }
+
     /// Runs `f` on this store in every local task that has it, each on its owning thread, and answers in the order of
     /// the tasks.
     fn on_each<T, F>(&self, f: F) -> Result<Vec<T>, StreamsError>
@@ -101,6 +120,9 @@ impl<S: QueryableStore> ReadOnlyStore<S> {
         T: Send + 'static,
         F: Fn(&mut S) -> Result<T, StoreError> + Clone + Send + 'static,
     {
+        if self.is_global() {
+            return Ok(vec![self.on_global(|store| f(store))?]);
+        }
         let mut answers = Vec::new();
         // All tasks are asked before the first answer is waited for.
         for entry in self.tasks()? {

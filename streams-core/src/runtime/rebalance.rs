@@ -18,6 +18,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use super::error::{Chain, RuntimeError};
+use super::global::GlobalHandle;
 use super::instance::{Event, Instance, Mailbox, ThreadCommand, panic_message};
 use super::launch::{self, Start};
 use super::restore::RestoreCommand;
@@ -41,6 +42,8 @@ pub(crate) struct GroupThread {
     pub(super) consumer: Arc<GroupConsumer>,
     pub(super) restorer: Mailbox<RestoreCommand>,
     pub(super) threads: Threads,
+    /// The thread of the global stores, of a topology that has some.
+    pub(super) global: Option<GlobalHandle>,
     events: Receiver<Event>,
     waker: Arc<Waker>,
     pub(super) revocation: Option<Revocation>,
@@ -60,7 +63,7 @@ impl GroupThread {
         instance: Arc<Instance>,
         consumer: Arc<GroupConsumer>,
         restorer: Mailbox<RestoreCommand>,
-        threads: Threads,
+        (threads, global): (Threads, Option<GlobalHandle>),
         events: Receiver<Event>,
         waker: Arc<Waker>,
     ) -> Self {
@@ -70,6 +73,7 @@ impl GroupThread {
             consumer,
             restorer,
             threads,
+            global,
             events,
             waker,
             revocation: None,

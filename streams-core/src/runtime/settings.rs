@@ -120,6 +120,13 @@ impl Settings {
         Ok(config)
     }
 
+    /// The settings of the consumer of global stores.
+    pub(crate) fn global_consumer(&self, partitions: usize) -> Result<ClientConfig, ConfigError> {
+        let mut config = self.config.global_consumer(&self.process_id, partitions).map(client)?;
+        bound_messages(&mut config);
+        Ok(config)
+    }
+
     /// A processing thread's producer's settings; `thread` counts from 1.
     pub(crate) fn producer(&self, thread: usize) -> Result<ClientConfig, ConfigError> {
         self.config.producer(&self.process_id, thread).map(client)

@@ -11,6 +11,9 @@ use crate::client::GroupConsumer;
 /// How long to wait for the last requests after the threads have stopped.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long the global thread, which is in the middle of a batch, gets at least.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Takes an instance down within about `timeout`. What doesn't stop in time is left behind; its results are dropped,
 /// because the group gives its tasks to other members.
 pub(crate) fn shut_down(mut group: GroupThread, timeout: Duration) {
@@ -32,7 +35,11 @@ pub(crate) fn shut_down(mut group: GroupThread, timeout: Duration) {
     group.finish_revocation();
     group.instance.tasks.write().clear();
     group.instance.threads.write().clear();
+    if let Some(global) = group.global.take() {
+        global.stop(deadline.max(Instant::now() + STOP_TIMEOUT));
+    }
     let GroupThread { consumer, instance, .. } = group;
+    *instance.global.write() = None;
     // Tasks that are still open keep the folder locked themselves.
     *instance.state_dir.lock() = None;
     leave(consumer, Instant::now() + LEAVE_TIMEOUT);

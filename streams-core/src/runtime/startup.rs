@@ -11,6 +11,7 @@ use rdkafka::client::DefaultClientContext;
 use super::assignment::Plan;
 use super::cluster::{self, Admin};
 use super::error::RuntimeError;
+use super::global;
 use super::instance::{Event, Instance};
 use super::rebalance::GroupThread;
 use super::restore::RestoreThread;
@@ -38,12 +39,14 @@ pub(crate) fn start(instance: &Arc<Instance>, events: Receiver<Event>) -> Result
     }
     let manager = TopicManager::new(&settings.config.admin(&settings.process_id)?, settings.startup_timeout)?;
     let plan = plan(instance, &admin, &manager)?;
-    if plan.subscription().is_empty() && !sources::has_patterns(&instance.topology) {
+    let global_only = !instance.topology.global_stores().is_empty();
+    if plan.subscription().is_empty() && !sources::has_patterns(&instance.topology) && !global_only {
         return Err(crate::TopologyError::Invalid("the topology has no source: add one".to_owned()).into());
     }
     let partitions = plan.input_partitions().max(1);
     let subscription = plan.subscription();
     *instance.plan.write() = plan;
+    let global = global::start(instance, &admin)?;
 
     let consumer_name = format!("{}-consumer", settings.client_id);
     let mut consumer = GroupConsumer::new(&consumer_name, &settings.main_consumer(partitions)?)
@@ -65,7 +68,7 @@ pub(crate) fn start(instance: &Arc<Instance>, events: Receiver<Event>) -> Result
     if !topics.is_empty() {
         consumer.subscribe(&topics).map_err(RuntimeError::from)?;
     }
-    let group = GroupThread::new(instance.clone(), consumer, restorer, threads, events, waker);
+    let group = GroupThread::new(instance.clone(), consumer, restorer, (threads, global), events, waker);
     instance.spawn(format!("{}-group", settings.client_id), move || group.run())?;
     Ok(watch)
 }

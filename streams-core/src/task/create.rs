@@ -4,7 +4,9 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kstreams_state_stores::{CacheBudget, ChangelogId, StoreEnvironment, TaskBackend, UncommittedBudget};
+use kstreams_state_stores::{
+    CacheBudget, ChangelogId, SharedStores, StoreEnvironment, TaskBackend, UncommittedBudget,
+};
 use qcell::QCellOwner;
 
 use super::punctuation::Punctuations;
@@ -15,15 +17,19 @@ use super::{
 use crate::clock::Clock;
 use crate::config::EmitIntervals;
 use crate::error::StreamsError;
-use crate::topology::{NodeKind, NodeLifecycle, QueueFactory, SourceTopics, Topology, Wiring, matches_whole};
+use crate::topology::{
+    NodeKind, NodeLifecycle, QueueFactory, SourceTopics, StoreEntry, Topology, Wiring, matches_whole,
+};
 
 /// Which part of the topology the task runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskScope {
     /// The sub-topology of the task's id.
     SubTopology,
-    /// All of it in one task, as the test driver does.
+    /// All of it but global stores in one task, as the test driver does.
     All,
+    /// Global stores and what keeps them up to date.
+    Global,
 }
 
 /// What a task is given by its surroundings.
@@ -38,6 +44,8 @@ pub struct TaskEnvironment {
     pub inputs: Vec<TopicPartition>,
     /// Where its stores keep committed data.
     pub backend: TaskBackend,
+    /// The global stores that its processors may read, of a topology that has some.
+    pub global_stores: Option<SharedStores>,
     /// The record cache's budget, shared by the stores of one thread.
     pub cache: Arc<CacheBudget>,
     /// The budget of uncommitted data, shared by the instance.
@@ -61,7 +69,8 @@ impl Task {
         let included = included_nodes(topology, &environment);
         let owner = QCellOwner::new();
         let (stores, changelogs) = open_stores(topology, &environment, &owner, &included)?;
-        let (nodes, sources) = wire_nodes(topology, &environment, &owner, &included, &stores)?;
+        let readers = open_readers(topology, &environment, &owner)?;
+        let (nodes, sources) = wire_nodes(topology, &environment, &owner, &included, (&stores, &readers))?;
         let mut queues = Vec::with_capacity(environment.inputs.len());
         for input in &environment.inputs {
             if let Some(factory) = source_for(topology, &environment.application_id, &sources, &input.topic) {
@@ -91,7 +100,19 @@ impl Task {
         let consumed = vec![false; queues.len()];
         let order = JavaHeap::default();
         let commit_needed = false;
-        Ok(Task { cx, queues, inputs, order, consumed, nodes, sources, stores, changelogs, commit_needed })
+        Ok(Task {
+            cx,
+            queues,
+            inputs,
+            order,
+            consumed,
+            nodes,
+            sources,
+            stores,
+            readers,
+            changelogs,
+            commit_needed,
+        })
     }
 
     /// Adds an input while the task runs: a new topic that a source's pattern matches. Its number, or `None` when no
@@ -106,14 +127,14 @@ impl Task {
 }
 
 fn included_nodes(topology: &Topology, environment: &TaskEnvironment) -> Vec<usize> {
-    match environment.scope {
-        TaskScope::All => (0..topology.nodes.len()).collect(),
-        TaskScope::SubTopology => {
-            let parts = topology.sub_topologies();
-            let part = parts.into_iter().find(|part| part.id == environment.task_id.sub_topology);
-            part.map(|part| part.nodes).unwrap_or_default()
-        }
-    }
+    let parts = topology.sub_topologies().into_iter().filter(|part| match environment.scope {
+        TaskScope::All => !part.global,
+        TaskScope::Global => part.global,
+        TaskScope::SubTopology => part.id == environment.task_id.sub_topology,
+    });
+    let mut nodes: Vec<usize> = parts.flat_map(|part| part.nodes).collect();
+    nodes.sort_unstable();
+    nodes
 }
 
 /// Opens the stores that the task's nodes use, in the topology's order.
@@ -127,11 +148,11 @@ fn open_stores(
     let mut changelogs = Vec::new();
     for name in &topology.store_order {
         let entry = &topology.stores[name];
-        let all = environment.scope == TaskScope::All;
+        let all = environment.scope == TaskScope::All && entry.global.is_none();
         if !all && !entry.users.iter().any(|user| included.contains(user)) {
             continue;
         }
-        let topic = match &entry.source_topic {
+        let topic = match entry.source_topic.as_ref().or(entry.global.as_ref()) {
             Some(topic) => topology.decorate(&environment.application_id, topic),
             None => format!("{}-{name}-changelog", environment.application_id),
         };
@@ -163,6 +184,38 @@ fn open_stores(
     Ok((stores, changelogs))
 }
 
+/// Gives the task stores of its own over the committed entries of every global store.
+fn open_readers(
+    topology: &Topology,
+    environment: &TaskEnvironment,
+    owner: &QCellOwner,
+) -> Result<Vec<TaskStore>, StreamsError> {
+    let Some(shared) = environment.global_stores.as_ref() else { return Ok(Vec::new()) };
+    let global = topology.stores.iter().filter(|(_, entry)| entry.global.is_some());
+    global.map(|(name, entry)| open_reader(name, entry, shared, owner)).collect()
+}
+
+/// A store for reading one global store.
+pub(crate) fn open_reader(
+    name: &Arc<str>,
+    entry: &StoreEntry,
+    shared: &SharedStores,
+    owner: &QCellOwner,
+) -> Result<TaskStore, StreamsError> {
+    let environment = StoreEnvironment {
+        backend: shared.reader(),
+        cache: CacheBudget::new(0),
+        uncommitted: UncommittedBudget::new(usize::MAX),
+        changelog: None,
+        changelog_topic: entry.global.clone().unwrap_or_default(),
+    };
+    let wired = entry
+        .builder
+        .build(owner, &environment)
+        .map_err(|source| StreamsError::Store { task: TaskId::GLOBAL.to_string(), source })?;
+    Ok(TaskStore { name: Arc::clone(name), cell: wired.cell, handle: wired.handle, users: Vec::new() })
+}
+
 type WiredNodes = (Vec<Option<Arc<dyn NodeLifecycle>>>, BTreeMap<usize, QueueFactory>);
 
 /// Wires the nodes, children before parents: a node is added after its parents, so from the last to the first.
@@ -171,7 +224,7 @@ fn wire_nodes(
     environment: &TaskEnvironment,
     owner: &QCellOwner,
     included: &[usize],
-    stores: &[TaskStore],
+    (stores, readers): (&[TaskStore], &[TaskStore]),
 ) -> Result<WiredNodes, StreamsError> {
     let mut receivers: BTreeMap<usize, Box<dyn Any>> = BTreeMap::new();
     let mut lifecycles: Vec<Option<Arc<dyn NodeLifecycle>>> = vec![None; topology.nodes.len()];
@@ -184,7 +237,8 @@ fn wire_nodes(
         let connected = || {
             let connected =
                 spec.stores.iter().filter_map(|name| stores.iter().find(|store| store.name == *name));
-            connected.map(|store| (Arc::clone(&store.name), (store.handle)())).collect()
+            let readable = connected.chain(readers);
+            readable.map(|store| (Arc::clone(&store.name), (store.handle)())).collect()
         };
         let wiring = Wiring {
             node: index,

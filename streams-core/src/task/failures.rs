@@ -55,6 +55,18 @@ impl From<&StreamsConfig> for TaskHandlers {
     }
 }
 
+impl TaskHandlers {
+    /// For global stores: there is no producer for dead letters, and the processing handler is asked only where
+    /// `processing.exception.handler.global.enabled` says so (KIP-1270).
+    pub fn of_global(config: &StreamsConfig) -> Self {
+        let mut handlers = TaskHandlers { dead_letter_topic: None, ..TaskHandlers::from(config) };
+        if !config.processing_exception_handler_global_enabled {
+            handlers.processing = Arc::new(LogAndFail);
+        }
+        handlers
+    }
+}
+
 impl TaskContext {
     /// The bytes of a record cannot be read: its handler decides whether to skip it.
     pub(crate) fn deserialization_failed(

@@ -14,6 +14,9 @@ pub struct TaskId {
 }
 
 impl TaskId {
+    /// What keeps the global stores of an instance up to date; it has no partition of its own.
+    pub const GLOBAL: TaskId = TaskId { sub_topology: u32::MAX, partition: -1 };
+
     /// The task of a partition of a sub-topology.
     pub const fn new(sub_topology: u32, partition: i32) -> Self {
         TaskId { sub_topology, partition }
@@ -22,6 +25,9 @@ impl TaskId {
 
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == TaskId::GLOBAL {
+            return f.write_str("global");
+        }
         write!(f, "{}_{}", self.sub_topology, self.partition)
     }
 }

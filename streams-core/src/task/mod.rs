@@ -7,6 +7,7 @@
 mod context;
 mod create;
 mod failures;
+mod global;
 mod heap;
 mod id;
 mod punctuation;
@@ -21,11 +22,15 @@ use kstreams_state_stores::{
 };
 
 pub use context::{RecordCollector, TaskContext};
+pub(crate) use create::open_reader;
 pub use create::{TaskEnvironment, TaskScope};
 pub use failures::TaskHandlers;
+pub use global::{GlobalEnvironment, GlobalTask};
 pub use id::{InvalidTaskId, TaskId};
 pub(crate) use queue::{InputQueue, RecordQueue};
 pub use raw::{OwnedRecord, RawRecord, TopicPartition};
+
+use qcell::QCellOwner;
 
 use crate::error::StreamsError;
 use crate::processor::{ErasedStoreCell, PunctuationType, StoreHandle};
@@ -55,12 +60,28 @@ pub struct ConsumedOffset {
 }
 
 /// A store of a task, with what the task needs to manage it.
-struct TaskStore {
+pub(crate) struct TaskStore {
     name: Arc<str>,
     cell: Arc<dyn ErasedStoreCell>,
     handle: Box<dyn Fn() -> Box<dyn std::any::Any + Send + Sync> + Send + Sync>,
     /// The nodes that are connected to it.
     users: Vec<usize>,
+}
+
+impl TaskStore {
+    /// Runs `f` on the store as one of type `S`.
+    pub(crate) fn with<S: StateStore + 'static, T>(
+        &self,
+        owner: &mut QCellOwner,
+        f: impl FnOnce(&mut S) -> T,
+    ) -> Result<T, StreamsError> {
+        let handle = (self.handle)();
+        let Some(StoreHandle(cell)) = handle.downcast_ref::<StoreHandle<S>>() else {
+            let asked = std::any::type_name::<S>();
+            return Err(StreamsError::StoreType { store: self.name.to_string(), asked });
+        };
+        Ok(f(cell.rw(owner).get_mut()))
+    }
 }
 
 /// One task of a topology. See the module's documentation.
@@ -77,6 +98,8 @@ pub struct Task {
     /// What makes the input queues of each source, for topics that are added later.
     sources: BTreeMap<usize, QueueFactory>,
     stores: Vec<TaskStore>,
+    /// The task's views of the global stores.
+    readers: Vec<TaskStore>,
     changelogs: Vec<ChangelogPartition>,
     /// Something was processed or punctuated since the last commit.
     commit_needed: bool,
@@ -237,6 +260,11 @@ impl Task {
         self.punctuate(PunctuationType::WallClockTime, self.cx.clock.now_ms())
     }
 
+    /// Whether a processor has a schedule.
+    fn has_schedules(&self) -> bool {
+        !self.cx.punctuations.is_empty()
+    }
+
     /// When the next wall-clock schedule is due, in ms since the epoch.
     pub fn next_wall_clock_punctuation(&self) -> Option<i64> {
         self.cx.punctuations.next_wall_clock()
@@ -372,13 +400,8 @@ impl Task {
         name: &str,
         f: impl FnOnce(&mut S) -> T,
     ) -> Result<Option<T>, StreamsError> {
-        let Some(store) = self.stores.iter().find(|store| &*store.name == name) else { return Ok(None) };
-        let handle = (store.handle)();
-        let Some(StoreHandle(cell)) = handle.downcast_ref::<StoreHandle<S>>() else {
-            let asked = std::any::type_name::<S>();
-            return Err(StreamsError::StoreType { store: name.to_owned(), asked });
-        };
-        Ok(Some(f(cell.rw(&mut self.cx.owner).get_mut())))
+        let store = self.stores.iter().chain(&self.readers).find(|store| &*store.name == name);
+        store.map(|store| store.with(&mut self.cx.owner, f)).transpose()
     }
 
     fn each_store(

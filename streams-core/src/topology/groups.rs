@@ -60,7 +60,7 @@ impl Topology {
                 unite(index, parent);
             }
         }
-        for store in self.stores.values().filter(|store| !store.global) {
+        for store in self.stores.values().filter(|store| store.global.is_none()) {
             for pair in store.users.windows(2) {
                 unite(pair[0], pair[1]);
             }
@@ -123,10 +123,10 @@ impl Topology {
         &self.copartition_groups
     }
 
-    /// The full names of all topics that sources read by name.
+    /// The full names of all topics that sources of tasks read by name.
     pub fn all_source_topics(&self, application_id: &str) -> Vec<String> {
         let parts = self.sub_topologies();
-        let topics = parts.iter().flat_map(|part| self.source_topics(part));
+        let topics = parts.iter().filter(|part| !part.global).flat_map(|part| self.source_topics(part));
         topics.map(|topic| self.decorate(application_id, &topic)).collect()
     }
 

@@ -2,6 +2,7 @@
 //! the task they are erased, and each task wires its own typed nodes once (`wiring.rs`).
 
 mod describe;
+mod global;
 mod groups;
 mod node;
 mod sink;
@@ -73,7 +74,7 @@ pub(crate) struct StoreEntry {
     /// The source topic that serves as the changelog of this store (`reuse.ktable.source.topics`).
     pub(crate) source_topic: Option<String>,
     /// A global store: restored from and kept up to date by this topic, read by every task.
-    pub(crate) global: bool,
+    pub(crate) global: Option<String>,
 }
 
 /// What is known of an internal topic before the application runs. Names are without the application's prefix.
@@ -149,12 +150,7 @@ impl Topology {
         KS: Serde<Target: Clone + Send> + Default,
         VS: Serde<Target: Clone + Send> + Default,
     {
-        let options = SourceOptions {
-            key_serde: DynSerde::new(KS::default()),
-            value_serde: DynSerde::new(VS::default()),
-            timestamp_extractor: None,
-            offset_reset: None,
-        };
+        let options = SourceOptions::new(DynSerde::new(KS::default()), DynSerde::new(VS::default()));
         self.add_source_with(name, topics, options)
     }
 
@@ -287,7 +283,7 @@ impl Topology {
             builder: Arc::new(wiring::TypedStoreBuilder(builder)),
             users: Vec::new(),
             source_topic: None,
-            global: false,
+            global: None,
         };
         self.stores.insert(Arc::clone(&name), entry);
         self.store_order.push(Arc::clone(&name));
@@ -322,6 +318,11 @@ impl Topology {
                 let text =
                     format!("{processor} is not a processor: state store {store} cannot be connected to it");
                 return Err(TopologyError::Invalid(text));
+            }
+            if entry.global.is_some() {
+                return Err(TopologyError::Invalid(format!(
+                    "the global store {store} is read by every processor as it is: do not connect it to {processor}"
+                )));
             }
             if !entry.users.contains(&node) {
                 entry.users.push(node);

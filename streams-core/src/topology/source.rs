@@ -104,6 +104,13 @@ pub struct SourceOptions<K, V> {
     pub offset_reset: Option<AutoOffsetReset>,
 }
 
+impl<K, V> SourceOptions<K, V> {
+    /// With these serdes; the rest as the application says.
+    pub fn new(key_serde: DynSerde<K>, value_serde: DynSerde<V>) -> Self {
+        SourceOptions { key_serde, value_serde, timestamp_extractor: None, offset_reset: None }
+    }
+}
+
 impl<K, V> Clone for SourceOptions<K, V> {
     fn clone(&self) -> Self {
         SourceOptions {

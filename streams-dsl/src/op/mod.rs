@@ -3,6 +3,7 @@
 
 pub(crate) mod aggregate;
 mod filter;
+pub(crate) mod global_table;
 mod group_by;
 mod map;
 mod map_values;
@@ -14,6 +15,7 @@ mod select_key;
 pub(crate) mod split;
 mod stateless;
 mod stream_aggregate;
+mod stream_global_join;
 mod stream_join;
 mod stream_table_join;
 mod table_aggregate;

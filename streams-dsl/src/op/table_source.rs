@@ -61,7 +61,7 @@ where
 
 /// The options of a source for records whose key and value may be null. The user's extractor is asked where both are
 /// there; other records have their own time.
-fn nullable_options<K: Clone + 'static, V: Clone + 'static>(
+pub(super) fn nullable_options<K: Clone + 'static, V: Clone + 'static>(
     options: SourceOptions<K, V>,
 ) -> SourceOptions<Option<K>, Option<V>> {
     let SourceOptions { key_serde, value_serde, timestamp_extractor, offset_reset } = options;
@@ -109,14 +109,7 @@ impl<K: Clone + Send + 'static, V: Clone + Send + 'static> SourceTable<K, V> {
         F: Fn(KIn, VIn) -> (Option<K>, Option<V>) + Clone + Send + Sync + 'static,
     {
         let store = self.flags.is_stored().then(|| self.spec.name.clone());
-        let old_values = self.flags.tells_old_values();
-        let supplier = move || TableSource {
-            store: store.clone(),
-            old_values,
-            split: split.clone(),
-            table: None::<TableStore<K, V>>,
-            input: PhantomData,
-        };
+        let supplier = processor_of(store, self.flags.tells_old_values(), split);
         topology.add_processor::<KIn, VIn, K, Change<V>, _>(name, supplier, parents)?;
         if self.flags.is_stored() {
             topology.add_state_store(self.spec.key_value(), &[name])?;
@@ -141,7 +134,25 @@ impl<K: Send + 'static, V: Send + 'static> TableOrigin<K, V> for SourceTable<K, 
     }
 }
 
-struct TableSource<KIn, VIn, K, V, F> {
+/// The processors of a table's node.
+pub(super) fn processor_of<KIn, VIn, K, V, F>(
+    store: Option<String>,
+    old_values: bool,
+    split: F,
+) -> impl Fn() -> TableSource<KIn, VIn, K, V, F> + Send + Sync
+where
+    F: Fn(KIn, VIn) -> (Option<K>, Option<V>) + Clone + Send + Sync,
+{
+    move || TableSource {
+        store: store.clone(),
+        old_values,
+        split: split.clone(),
+        table: None,
+        input: PhantomData,
+    }
+}
+
+pub(super) struct TableSource<KIn, VIn, K, V, F> {
     store: Option<String>,
     old_values: bool,
     split: F,

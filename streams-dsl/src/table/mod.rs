@@ -3,6 +3,7 @@
 mod change;
 mod forward;
 mod getter;
+mod global;
 mod nullable;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use kstreams_state_stores::{DynSerde, Windowed};
 pub use change::{Change, ChangeSerde};
 pub(crate) use forward::{Forwarder, TableStore};
 pub(crate) use getter::{Combine, Compute, GetterSupplier, ValueGetter};
+pub use global::GlobalKTable;
 pub(crate) use nullable::nullable;
 
 use crate::stream::Upstream;
