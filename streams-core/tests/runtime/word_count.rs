@@ -1,7 +1,6 @@
 //! Word count through the Processor API: repartition and changelog topics, restart, restore.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use crate::cluster::{Cluster, DEADLINE, run};
 use crate::topologies::word_count;
