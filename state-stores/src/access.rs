@@ -3,7 +3,9 @@
 
 use crate::contract::StoreContext;
 use crate::key_value::{KeyValueIterator, KeyValueStore};
+use crate::session::{SessionIterator, SessionStore};
 use crate::window::{WindowStore, WindowStoreIterator, WindowedIterator};
+use crate::windowed::Windowed;
 use crate::{Serde, StoreError};
 
 /// See the module. Errors are those of the store's method of the same name.
@@ -180,5 +182,62 @@ impl<K: 'static, V: 'static> StoreAccess<'_, WindowStore<K, V>> {
     /// All windows of all keys, in reverse.
     pub fn backward_all(&mut self) -> Result<WindowedIterator<'_, K, V>, StoreError> {
         self.store.backward_all()
+    }
+}
+
+#[allow(clippy::missing_errors_doc)] // said once, at the type
+impl<K: 'static, V: 'static> StoreAccess<'_, SessionStore<K, V>> {
+    /// Sets the value of a session.
+    pub fn put(&mut self, session: &Windowed<K>, value: &V) -> Result<(), StoreError> {
+        self.store.put(&mut self.cx, session, Some(value))
+    }
+
+    /// Sets the value of a session, or deletes it with `None`.
+    pub fn put_nullable(&mut self, session: &Windowed<K>, value: Option<&V>) -> Result<(), StoreError> {
+        self.store.put(&mut self.cx, session, value)
+    }
+
+    /// Deletes a session.
+    pub fn remove(&mut self, session: &Windowed<K>) -> Result<(), StoreError> {
+        self.store.remove(&mut self.cx, session)
+    }
+
+    /// The value of one session.
+    pub fn fetch_session(&mut self, key: &K, start: i64, end: i64) -> Result<Option<V>, StoreError> {
+        self.store.fetch_session(key, start, end)
+    }
+
+    /// All sessions of a key.
+    pub fn fetch(&mut self, key: &K) -> Result<SessionIterator<'_, K, V>, StoreError> {
+        self.store.fetch(key)
+    }
+
+    /// All sessions of a range of keys.
+    pub fn fetch_range(
+        &mut self,
+        from: Option<&K>,
+        to: Option<&K>,
+    ) -> Result<SessionIterator<'_, K, V>, StoreError> {
+        self.store.fetch_range(from, to)
+    }
+
+    /// Sessions of a key that end at `earliest_end` or later and start at `latest_start` or earlier.
+    pub fn find_sessions(
+        &mut self,
+        key: &K,
+        earliest_end: i64,
+        latest_start: i64,
+    ) -> Result<SessionIterator<'_, K, V>, StoreError> {
+        self.store.find_sessions(key, earliest_end, latest_start)
+    }
+
+    /// As [`find_sessions`](Self::find_sessions), in reverse.
+    pub fn backward_find_sessions(
+        &mut self,
+        key: &K,
+        earliest_end: i64,
+        latest_start: i64,
+    ) -> Result<SessionIterator<'_, K, V>, StoreError> {
+        self.store.backward_find_sessions(key, earliest_end, latest_start)
     }
 }

@@ -29,16 +29,16 @@ impl Below {
 
     /// Whether a null put is more than a line in the changelog.
     pub(crate) fn nulls_count(&self) -> bool {
-        !self.spec.retain_duplicates || self.layout == KeyLayout::Times
+        !self.spec.retain_duplicates || self.layout.is_by_time()
     }
 
-    fn start_of(&self, key: &[u8]) -> Option<i64> {
-        self.layout.window_key(key).map(|key| key.start)
+    fn time_of(&self, key: &[u8]) -> Option<i64> {
+        self.layout.timed_key(key).map(|key| key.time)
     }
 
     pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
         if let Some(expiry) = &self.expiry
-            && self.start_of(key).is_some_and(|start| start < expiry.visible_from())
+            && self.time_of(key).is_some_and(|time| time < expiry.visible_from())
         {
             return Ok(None);
         }
@@ -74,11 +74,29 @@ impl Below {
         self.log(record, sink, key, value.map(|value| &**value))
     }
 
+    /// Removes a session. Unlike a put it is not refused where the session has expired, so nothing is counted; in
+    /// memory, unlike in RocksDB, its time does not count either.
+    pub(crate) fn remove(
+        &mut self,
+        record: &RecordContext,
+        sink: &mut dyn ChangelogSink,
+        key: &[u8],
+    ) -> Result<(), StoreError> {
+        let is_live = match (self.time_of(key), &mut self.expiry) {
+            (Some(time), Some(expiry)) if self.layout.is_segmented() => expiry.admits(time),
+            _ => true,
+        };
+        if is_live {
+            self.overlay.put(key, None);
+        }
+        self.log(record, sink, key, None)
+    }
+
     /// Whether a put is stored; one whose window has expired is counted, and logged all the same
     /// (`ChangeLoggingWindowBytesStore` knows nothing of expiry).
     pub(crate) fn admits(&mut self, sink: &mut dyn ChangelogSink, key: &[u8]) -> bool {
-        let Some(start) = self.start_of(key) else { return true };
-        let admitted = self.expiry.as_mut().is_none_or(|expiry| expiry.admits(start));
+        let Some(time) = self.time_of(key) else { return true };
+        let admitted = self.expiry.as_mut().is_none_or(|expiry| expiry.admits(time));
         if !admitted {
             sink.record_dropped(&self.spec.name);
         }
@@ -112,15 +130,15 @@ impl Below {
         if !self.layout.physical_key(record.key, &mut key) {
             return Err(StoreError::BadChangelogRecord {
                 store: self.spec.name.clone(),
-                reason: format!("a key of {} bytes is too short for a window store", record.key.len()),
+                reason: format!("a key of {} bytes is too short for a windowed store", record.key.len()),
             });
         }
         if record.value.is_none() && !self.nulls_count() {
             return Ok(());
         }
-        if let (Some(expiry), Some(start)) =
-            (&mut self.expiry, self.layout.window_key(&key).map(|key| key.start))
-            && !expiry.admits(start)
+        if let (Some(expiry), Some(time)) =
+            (&mut self.expiry, self.layout.timed_key(&key).map(|key| key.time))
+            && !expiry.admits(time)
         {
             return Ok(());
         }

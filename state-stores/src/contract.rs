@@ -79,6 +79,8 @@ pub enum StoreKind {
     Window,
     /// Key and window start to value and timestamp; windowed aggregations of the DSL.
     TimestampedWindow,
+    /// Key and session to value; session aggregations of the DSL.
+    Session,
 }
 
 impl StoreKind {
@@ -89,7 +91,7 @@ impl StoreKind {
 
     /// Whether the store is windowed: its changelog topic is `compact,delete`.
     pub fn is_windowed(self) -> bool {
-        matches!(self, StoreKind::Window | StoreKind::TimestampedWindow)
+        matches!(self, StoreKind::Window | StoreKind::TimestampedWindow | StoreKind::Session)
     }
 }
 
@@ -106,7 +108,8 @@ pub struct StoreSpec {
     pub logging: Option<BTreeMap<String, String>>,
     /// Whether a record cache stands before it.
     pub caching: bool,
-    /// How long windows are kept after their start, in ms of stream time; windowed stores only.
+    /// How long windows are kept after their start, sessions after their end, in ms of stream time; windowed stores
+    /// only.
     pub retention_ms: Option<i64>,
     /// Size of the windows in ms; windowed stores only.
     pub window_size_ms: Option<i64>,

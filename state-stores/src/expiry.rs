@@ -1,4 +1,4 @@
-//! Which windows still live: a store's observed stream time, and the JVM's rules per engine.
+//! Which windows and sessions still live: a store's observed stream time, and the JVM's rules per engine.
 //!
 //! RocksDB refuses a put by segment, in memory strictly by retention; both hide from reads what is older than the
 //! retention (`AbstractRocksDBSegmentedBytesStore`, `InMemoryWindowStore`). Removal comes with a commit, so that an
@@ -24,7 +24,7 @@ impl Expiry {
         Expiry { layout, retention_ms, observed: NO_TIME, committed: NO_TIME, removed_below: 0 }
     }
 
-    /// Greatest window start put so far; -1 before the first.
+    /// Greatest window start (or session end) put so far; -1 before the first.
     pub(crate) fn observed(&self) -> i64 {
         self.observed
     }
@@ -32,8 +32,8 @@ impl Expiry {
     /// A reopened store: what it holds tells what it had seen.
     pub(crate) fn start_at(&mut self, newest_prefix: i64) {
         let time = match self.layout {
-            KeyLayout::Segments { interval_ms } => newest_prefix.saturating_mul(interval_ms),
-            KeyLayout::Plain | KeyLayout::Times => newest_prefix,
+            KeyLayout::Segments { interval_ms, .. } => newest_prefix.saturating_mul(interval_ms),
+            KeyLayout::Plain | KeyLayout::Times { .. } => newest_prefix,
         };
         self.advance_committed(time);
     }
@@ -45,11 +45,13 @@ impl Expiry {
     }
 
     /// Takes note of a put and tells whether its window still lives.
-    pub(crate) fn admits(&mut self, start: i64) -> bool {
-        self.observed = self.observed.max(start);
+    pub(crate) fn admits(&mut self, time: i64) -> bool {
+        self.observed = self.observed.max(time);
         match self.layout {
-            KeyLayout::Segments { .. } => self.layout.prefix_of(start) >= self.least_live_prefix(),
-            KeyLayout::Plain | KeyLayout::Times => start > self.observed.saturating_sub(self.retention_ms),
+            KeyLayout::Segments { .. } => self.layout.prefix_of(time) >= self.least_live_prefix(),
+            KeyLayout::Plain | KeyLayout::Times { .. } => {
+                time > self.observed.saturating_sub(self.retention_ms)
+            }
         }
     }
 
@@ -63,7 +65,7 @@ impl Expiry {
             KeyLayout::Segments { .. } => {
                 self.layout.prefix_of(self.observed.saturating_sub(self.retention_ms))
             }
-            KeyLayout::Plain | KeyLayout::Times => self.visible_from(),
+            KeyLayout::Plain | KeyLayout::Times { .. } => self.visible_from(),
         }
     }
 
@@ -86,8 +88,9 @@ impl Expiry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::keys::Schema;
 
-    const SEGMENTS: KeyLayout = KeyLayout::Segments { interval_ms: 60_000 };
+    const SEGMENTS: KeyLayout = KeyLayout::Segments { interval_ms: 60_000, schema: Schema::Window };
 
     #[test]
     fn rocksdb_refuses_by_segment_and_hides_by_retention() {
@@ -101,7 +104,7 @@ mod tests {
 
     #[test]
     fn memory_refuses_strictly() {
-        let mut expiry = Expiry::new(KeyLayout::Times, 100_000);
+        let mut expiry = Expiry::new(KeyLayout::Times { schema: Schema::Window }, 100_000);
         assert!(expiry.admits(200_000));
         assert!(!expiry.admits(100_000));
         assert!(expiry.admits(100_001));

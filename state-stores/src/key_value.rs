@@ -335,5 +335,5 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
 }
 
 impl<K: 'static, V: 'static> StateStore for KeyValueStore<K, V> {
-    crate::layers::state_store_by_layers!();
+    crate::layers::state_store_by_layers!(layers);
 }

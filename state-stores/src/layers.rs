@@ -49,7 +49,7 @@ impl Layers {
             expiry.start_at(i64::from_be_bytes(*prefix));
         }
         // The JVM's cache keys of all windowed stores begin with the segment, those of ours in memory do not.
-        let extra_key_bytes = if layout == KeyLayout::Times { 8 } else { 0 };
+        let extra_key_bytes = if layout.is_by_time() { 8 } else { 0 };
         // A cache of size zero is none: the JVM strips the layer out then (`InternalTopologyBuilder.rewriteTopology`).
         let caching = spec.caching && !spec.retain_duplicates && env.cache.maximum_bytes() > 0;
         let cache = caching.then(|| CacheLayer {
@@ -135,6 +135,15 @@ impl Layers {
         match &mut self.cache {
             Some(layer) => layer.put(&mut self.below, cx, key, value),
             None => self.below.put(cx.record, cx.changelog, key, value),
+        }
+    }
+
+    /// Removes a session: as a null put, but never refused below the cache.
+    pub(crate) fn remove(&mut self, cx: &mut StoreContext<'_>, key: &[u8]) -> Result<(), StoreError> {
+        self.check_open()?;
+        match &mut self.cache {
+            Some(layer) => layer.put(&mut self.below, cx, key, None),
+            None => self.below.remove(cx.record, cx.changelog, key),
         }
     }
 
@@ -277,47 +286,47 @@ impl Layers {
     }
 }
 
-/// The methods of [`StateStore`](crate::StateStore) for a typed store with a field `layers`.
+/// The methods of [`StateStore`](crate::StateStore) for a typed store whose layers are in this field.
 macro_rules! state_store_by_layers {
-    () => {
+    ($($layers:ident).+) => {
         fn spec(&self) -> &StoreSpec {
-            self.layers.spec()
+            self.$($layers).+.spec()
         }
         fn flush_cache(&mut self, cx: &mut StoreContext<'_>) -> Result<(), StoreError> {
-            self.layers.flush_cache(cx)
+            self.$($layers).+.flush_cache(cx)
         }
         fn write_commit(&mut self, batch: &mut CommitBatch) -> Result<(), StoreError> {
-            self.layers.write_commit(batch)
+            self.$($layers).+.write_commit(batch)
         }
         fn committed(&mut self) {
-            self.layers.committed();
+            self.$($layers).+.committed();
         }
         fn discard_uncommitted(&mut self) {
-            self.layers.discard_uncommitted();
+            self.$($layers).+.discard_uncommitted();
         }
         fn restore(
             &mut self,
             records: &mut dyn Iterator<Item = RestoreRecord<'_>>,
         ) -> Result<(), StoreError> {
-            self.layers.restore(records)
+            self.$($layers).+.restore(records)
         }
         fn bulk_restored(&mut self, restored: &BulkRestored) {
-            self.layers.bulk_restored(restored.stream_time);
+            self.$($layers).+.bulk_restored(restored.stream_time);
         }
         fn uncommitted_bytes(&self) -> usize {
-            self.layers.uncommitted_bytes()
+            self.$($layers).+.uncommitted_bytes()
         }
         fn approximate_entries(&self) -> u64 {
-            self.layers.approximate_entries()
+            self.$($layers).+.approximate_entries()
         }
         fn move_cache(&mut self, budget: &Arc<CacheBudget>) {
-            self.layers.move_cache(budget);
+            self.$($layers).+.move_cache(budget);
         }
         fn cache_stats(&self) -> CacheStats {
-            self.layers.cache_stats()
+            self.$($layers).+.cache_stats()
         }
         fn close(&mut self) -> Result<(), StoreError> {
-            self.layers.close();
+            self.$($layers).+.close();
             Ok(())
         }
     };

@@ -3,7 +3,7 @@
 //! A store is a pile of layers, each with one duty; see `layers.rs` for the way of an update through them:
 //!
 //! ```text
-//! KeyValueStore, WindowStore      serdes, key encodings
+//! KeyValueStore, WindowStore, ...  serdes, key encodings
 //! record cache (if on)            deduplicates; what it flushes is forwarded
 //! changelog                       a sink that the task gives
 //! uncommitted layer               what was put since the last commit
@@ -38,9 +38,11 @@ mod record;
 mod rocks;
 mod serde;
 mod shared;
+mod session;
 mod shared_bytes;
 mod stores;
 pub mod testing;
+mod timed;
 mod timestamped;
 mod view;
 mod window;
@@ -64,8 +66,9 @@ pub use rocks::{BulkRestore, BulkRestored, RocksDbConfigSetter, RocksDbResources
 pub use serde::Json;
 pub use serde::{DefaultSerde, DynSerde, ListSerde, Serde, SerdeError};
 pub use shared::{SharedBackend, SharedStores};
-pub use stores::{KeyValueStoreBuilder, Stores, WindowStoreBuilder};
+pub use session::{SessionIterator, SessionStore};
+pub use stores::{KeyValueStoreBuilder, SessionStoreBuilder, Stores, WindowStoreBuilder};
 pub use timestamped::ValueAndTimestampSerde;
 pub use view::{ReadView, StoreIterator};
 pub use window::{TimestampedWindowStore, WindowStore, WindowStoreIterator, WindowedIterator};
-pub use windowed::{Window, Windowed, WindowedSerde};
+pub use windowed::{SessionWindowedSerde, Window, Windowed, WindowedSerde};

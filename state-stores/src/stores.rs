@@ -6,9 +6,10 @@ use crate::backend::TaskBackend;
 use crate::contract::{StoreBuilder, StoreEnvironment, StoreKind, StoreSpec, StoreType};
 use crate::engine::Engine;
 use crate::key_value::KeyValueStore;
-use crate::keys::KeyLayout;
+use crate::keys::{KeyLayout, Schema};
 use crate::memory::MemoryEngine;
 use crate::rocks::RocksEngine;
+use crate::session::SessionStore;
 use crate::timestamped::ValueAndTimestampSerde;
 use crate::window::WindowStore;
 use crate::{DynSerde, Serde, StoreError, ValueAndTimestamp};
@@ -71,6 +72,19 @@ impl Stores {
     {
         let (key, value) = (DynSerde::new(K::default()), DynSerde::new(V::default()));
         WindowStoreBuilder::timestamped(name, retention_ms, window_size_ms, key, value)
+    }
+
+    /// A session store that keeps sessions for `retention_ms` after their end.
+    pub fn session<K, V>(
+        name: impl Into<String>,
+        retention_ms: i64,
+    ) -> SessionStoreBuilder<K::Target, V::Target>
+    where
+        K: Serde + Default,
+        V: Serde + Default,
+    {
+        let (key, value) = (DynSerde::new(K::default()), DynSerde::new(V::default()));
+        SessionStoreBuilder::new(name, retention_ms, key, value)
     }
 }
 
@@ -259,8 +273,55 @@ impl<K: 'static, V: 'static> StoreBuilder for WindowStoreBuilder<K, V> {
             return Err(StoreError::InvalidStore { store: spec.name, reason });
         }
         let engine = engine_of(&spec, env)?;
-        let layout = layout_of(&spec);
-        WindowStore::new(spec, layout, engine, &self.key, &self.value, env)
+        WindowStore::new(spec, engine, &self.key, &self.value, env)
+    }
+}
+
+/// Builds [`SessionStore`]s.
+pub struct SessionStoreBuilder<K, V> {
+    spec: StoreSpec,
+    key: DynSerde<K>,
+    value: DynSerde<V>,
+}
+
+impl<K, V> Clone for SessionStoreBuilder<K, V> {
+    fn clone(&self) -> Self {
+        SessionStoreBuilder { spec: self.spec.clone(), key: self.key.clone(), value: self.value.clone() }
+    }
+}
+
+impl<K: 'static, V: 'static> SessionStoreBuilder<K, V> {
+    /// A store that keeps sessions for `retention_ms` after their end.
+    pub fn new(name: impl Into<String>, retention_ms: i64, key: DynSerde<K>, value: DynSerde<V>) -> Self {
+        let mut spec = default_spec(name, StoreKind::Session);
+        spec.retention_ms = Some(retention_ms);
+        SessionStoreBuilder { spec, key, value }
+    }
+
+    common_settings!();
+}
+
+impl<K: 'static, V: 'static> StoreBuilder for SessionStoreBuilder<K, V> {
+    type Store = SessionStore<K, V>;
+
+    fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    fn spec(&self) -> StoreSpec {
+        self.spec.clone()
+    }
+
+    fn build(&self, env: &StoreEnvironment) -> Result<Self::Store, StoreError> {
+        let retention = self.spec.retention_ms.unwrap_or(0);
+        if retention < 0 {
+            return Err(StoreError::InvalidStore {
+                store: self.spec.name.clone(),
+                reason: format!("the retention of {retention} ms is negative"),
+            });
+        }
+        let engine = engine_of(&self.spec, env)?;
+        SessionStore::new(self.spec.clone(), engine, &self.key, &self.value, env)
     }
 }
 
@@ -270,14 +331,17 @@ const MIN_SEGMENT_INTERVAL_MS: i64 = 60_000;
 /// How the keys of a store stand in its engine. Test drivers keep persistent stores in memory: with their own layout,
 /// so that order and expiry are theirs.
 pub(crate) fn layout_of(spec: &StoreSpec) -> KeyLayout {
-    if !spec.kind.is_windowed() {
-        return KeyLayout::Plain;
-    }
+    let schema = match spec.kind {
+        StoreKind::Session => Schema::Session,
+        kind if kind.is_windowed() => Schema::Window,
+        _ => return KeyLayout::Plain,
+    };
     match spec.persistent {
         true => KeyLayout::Segments {
             interval_ms: (spec.retention_ms.unwrap_or(i64::MAX) / 2).max(MIN_SEGMENT_INTERVAL_MS),
+            schema,
         },
-        false => KeyLayout::Times,
+        false => KeyLayout::Times { schema },
     }
 }
 

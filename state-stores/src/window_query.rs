@@ -1,7 +1,8 @@
-//! Which entries of a window store a fetch is about: a key or a range of keys, and a range of window starts.
+//! Which entries of a windowed store a fetch is about: a key or a range of keys, and a range of times, which are window
+//! starts or session ends. Of sessions, those that start late may be left out too.
 //!
-//! In both layouts a key is a number (segment or start), then a tail. For each number the wanted tails lie between two
-//! bounds; between them there may be others (longer keys, other starts), which are passed over one by one, while
+//! In both layouts a key is a number (segment or time), then a tail. For each number the wanted tails lie between two
+//! bounds; between them there may be others (longer keys, other times), which are passed over one by one, while
 //! everything outside is jumped over.
 
 use crate::cursor::{KeyRange, Selection, Verdict, successor};
@@ -14,6 +15,8 @@ pub(crate) struct WindowQuery {
     keys: Keys,
     time_from: i64,
     time_to: i64,
+    /// Greatest start of the sessions meant.
+    latest_start: Option<i64>,
     lowest_tail: Vec<u8>,
     /// `None`: no bound.
     highest_tail: Option<Vec<u8>>,
@@ -27,9 +30,9 @@ pub(crate) enum Keys {
 }
 
 impl WindowQuery {
-    /// Windows of `keys` that start from `time_from` to `time_to`, both included.
+    /// Windows of `keys` that start (or sessions that end) from `time_from` to `time_to`, both included.
     pub(crate) fn new(layout: KeyLayout, keys: Keys, time_from: i64, time_to: i64) -> Self {
-        // No window starts before 0; clamped, starts sort as unsigned bytes.
+        // No time is below 0; clamped, starts sort as unsigned bytes.
         let time_from = time_from.max(0);
         let (lowest_tail, highest_tail) = match &keys {
             Keys::One(key) => (
@@ -41,10 +44,16 @@ impl WindowQuery {
                 to.as_ref().map(|to| layout.highest_tail(to, false, time_to.max(0))),
             ),
         };
-        WindowQuery { layout, keys, time_from, time_to, lowest_tail, highest_tail }
+        WindowQuery { layout, keys, time_from, time_to, latest_start: None, lowest_tail, highest_tail }
     }
 
-    /// The same for windows that start at `time` or later.
+    /// Only sessions that start at `latest_start` or earlier.
+    pub(crate) fn started_by(mut self, latest_start: i64) -> Self {
+        self.latest_start = Some(latest_start);
+        self
+    }
+
+    /// The same for windows that start (or sessions that end) at `time` or later.
     pub(crate) fn starting_from(&self, time: i64) -> Self {
         let mut query = self.clone();
         query.time_from = query.time_from.max(time);
@@ -69,8 +78,11 @@ impl WindowQuery {
     }
 
     fn takes(&self, physical: &[u8]) -> bool {
-        let Some(found) = self.layout.window_key(physical) else { return false };
-        if found.start < self.time_from || found.start > self.time_to {
+        let Some(found) = self.layout.timed_key(physical) else { return false };
+        if found.time < self.time_from || found.time > self.time_to {
+            return false;
+        }
+        if self.latest_start.is_some_and(|latest| found.rest.cast_signed() > latest) {
             return false;
         }
         match &self.keys {

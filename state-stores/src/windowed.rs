@@ -61,6 +61,51 @@ impl<K: DefaultSerde> DefaultSerde for Windowed<K> {
     type Serde = WindowedSerde<K::Serde>;
 }
 
+/// Serde of keys with sessions on topics: the key's bytes, then the session's end and its start as big-endian i64s
+/// (`SessionWindowedSerializer`).
+#[derive(Debug, Clone, Default)]
+pub struct SessionWindowedSerde<S> {
+    key: S,
+}
+
+impl<S: Serde> SessionWindowedSerde<S> {
+    /// Around the serde of the keys.
+    pub fn new(key: S) -> Self {
+        SessionWindowedSerde { key }
+    }
+}
+
+impl<S: Serde> Serde for SessionWindowedSerde<S> {
+    type Target = Windowed<S::Target>;
+
+    fn serialize(&self, value: &Self::Target, out: &mut Vec<u8>) -> Result<(), SerdeError> {
+        self.key.serialize(&value.key, out)?;
+        out.extend_from_slice(&value.window.end.to_be_bytes());
+        out.extend_from_slice(&value.window.start.to_be_bytes());
+        Ok(())
+    }
+    fn deserialize(&self, bytes: &[u8]) -> Result<Self::Target, SerdeError> {
+        let parts = bytes.split_last_chunk::<8>().and_then(|(rest, start)| {
+            rest.split_last_chunk::<8>().map(|(key, end)| (key, i64::from_be_bytes(*end), start))
+        });
+        let Some((key, end, start)) = parts else {
+            return Err(SerdeError::WrongLength {
+                expected: "key with a session",
+                expected_bytes: 2 * START_BYTES,
+                actual_bytes: bytes.len(),
+            });
+        };
+        let window = Window { start: i64::from_be_bytes(*start), end };
+        Ok(Windowed { key: self.key.deserialize(key)?, window })
+    }
+    fn window_bytes(&self) -> usize {
+        2 * START_BYTES
+    }
+    fn for_topic(&self, topic: &str, is_key: bool) -> Self {
+        SessionWindowedSerde { key: self.key.for_topic(topic, is_key) }
+    }
+}
+
 const START_BYTES: usize = 8;
 
 impl<S: Serde> Serde for WindowedSerde<S> {

@@ -4,7 +4,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::restore_record;
-use crate::keys::{KeyLayout, WindowKey};
+use crate::keys::{KeyLayout, Schema, TimedKey};
 use crate::testing::{Logged, RecordedChangelog};
 use crate::{
     ChangelogId, DynSerde, RecordContext, Serde, StateStore, StoreBuilder, StoreContext, StoreEnvironment,
@@ -45,12 +45,13 @@ fn windowed_keys_are_those_of_the_jvm() {
         let topic_key = unhex(&case["topicKey_TimeWindowedSerializer"]).unwrap();
         assert_eq!(serde.deserialize(&topic_key).unwrap(), windowed);
 
-        let store_key = WindowKey { key: key.as_bytes(), start, seq: u32::try_from(number("seq")).unwrap() };
+        let store_key =
+            TimedKey { key: key.as_bytes(), time: start, rest: u64::try_from(number("seq")).unwrap() };
         let mut bytes = Vec::new();
-        store_key.write_changelog(&mut bytes);
+        store_key.write_changelog(Schema::Window, &mut bytes);
         assert_eq!(hex(&bytes), case["storeKey_and_changelogKey"].as_str().unwrap());
-        assert_eq!(WindowKey::of_changelog(&bytes), Some(store_key));
-        let layout = KeyLayout::Segments { interval_ms: 60_000 };
+        assert_eq!(TimedKey::of_changelog(Schema::Window, &bytes), Some(store_key));
+        let layout = KeyLayout::Segments { interval_ms: 60_000, schema: Schema::Window };
         let mut physical = Vec::new();
         assert!(layout.physical_key(&bytes, &mut physical));
         assert_eq!(hex(&physical[8..]), hex(&bytes), "a segment of the JVM's has the changelog's keys");

@@ -98,11 +98,11 @@ impl BulkRestore {
             if !self.layout.physical_key(key, &mut self.key_buffer) {
                 return Err(StoreError::BadChangelogRecord {
                     store: self.spec.name.clone(),
-                    reason: format!("a key of {} bytes is too short for a window store", key.len()),
+                    reason: format!("a key of {} bytes is too short for a windowed store", key.len()),
                 });
             }
-            let start = self.layout.window_key(&self.key_buffer).map_or(0, |key| key.start);
-            if !expiry.admits(start) {
+            let time = self.layout.timed_key(&self.key_buffer).map_or(0, |key| key.time);
+            if !expiry.admits(time) {
                 return Ok(());
             }
             self.chunk.push(&self.key_buffer, value, timestamp);
