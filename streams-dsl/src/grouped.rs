@@ -3,12 +3,14 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kstreams_core::TopologyError;
 use kstreams_state_stores::DynSerde;
 
+use crate::cogrouped::{CogroupedKStream, SessionWindowedCogroupedKStream, TimeWindowedCogroupedKStream};
 use crate::graph::{Graph, NodeId};
 use crate::op::repartition;
 use crate::stream::Upstream;
-use crate::windows::Windows;
+use crate::windows::{EmitStrategy, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows, Windows};
 
 /// A stream whose records are grouped by key (`KGroupedStream`), to be aggregated:
 /// [`count`](Self::count), [`reduce`](Self::reduce), [`aggregate`](Self::aggregate), each over all time or
@@ -46,14 +48,14 @@ where
     K: Clone + Send + 'static,
     V: Clone + Send + 'static,
 {
-    /// Aggregates by windows of time: [`TimeWindows`](crate::TimeWindows) or
-    /// [`UnlimitedWindows`](crate::UnlimitedWindows).
-    pub fn windowed_by(&self, windows: impl Into<Windows>) -> TimeWindowedKStream<K, V> {
-        let windows = windows.into();
+    /// Aggregates by windows: of time ([`TimeWindows`](crate::TimeWindows),
+    /// [`UnlimitedWindows`](crate::UnlimitedWindows)), [sliding](crate::SlidingWindows) ones, or
+    /// [sessions](crate::SessionWindows), which make a [`SessionWindowedKStream`].
+    pub fn windowed_by<W: WindowDefinition>(&self, windows: W) -> W::Windowed<K, V> {
         if let Some(fault) = windows.fault() {
-            self.upstream.graph.lock().fail(kstreams_core::TopologyError::Invalid(fault));
+            self.upstream.graph.lock().fail(TopologyError::Invalid(fault));
         }
-        TimeWindowedKStream { grouped: self.clone(), windows }
+        windows.group(self.clone())
     }
 
     /// Where an aggregation into `store` hangs: here, or below a repartition if the key changed.
@@ -80,22 +82,136 @@ where
     }
 }
 
-/// A grouped stream by windows of time (`TimeWindowedKStream`): the result of an aggregation is a table by key and
-/// window.
+/// Windows by which a stream can be aggregated, and what that makes of it.
+pub trait WindowDefinition: sealed::Sealed {
+    /// A grouped stream by these windows.
+    type Windowed<K, V>;
+    /// Grouped streams aggregated together by these windows.
+    type Cogrouped<K, A>;
+
+    /// A grouped stream by these windows.
+    #[doc(hidden)]
+    fn group<K, V>(self, grouped: KGroupedStream<K, V>) -> Self::Windowed<K, V>;
+
+    /// Cogrouped streams by these windows.
+    #[doc(hidden)]
+    fn cogroup<K, A>(self, cogrouped: CogroupedKStream<K, A>) -> Self::Cogrouped<K, A>;
+}
+
+mod sealed {
+    /// Windows are ours alone: their aggregations know each kind.
+    pub trait Sealed {
+        /// What is wrong with them, if anything.
+        fn fault(&self) -> Option<String>;
+    }
+}
+
+macro_rules! windows_of_time {
+    ($($windows:ty),+) => {
+        $(
+            impl sealed::Sealed for $windows {
+                fn fault(&self) -> Option<String> {
+                    Windows::from(*self).fault()
+                }
+            }
+
+            impl WindowDefinition for $windows {
+                type Windowed<K, V> = TimeWindowedKStream<K, V>;
+                type Cogrouped<K, A> = TimeWindowedCogroupedKStream<K, A>;
+
+                fn group<K, V>(self, grouped: KGroupedStream<K, V>) -> TimeWindowedKStream<K, V> {
+                    TimeWindowedKStream { grouped, windows: self.into(), emit: EmitStrategy::default() }
+                }
+                fn cogroup<K, A>(self, cogrouped: CogroupedKStream<K, A>) -> TimeWindowedCogroupedKStream<K, A> {
+                    TimeWindowedCogroupedKStream { cogrouped, windows: self.into() }
+                }
+            }
+        )+
+    };
+}
+windows_of_time!(TimeWindows, UnlimitedWindows, SlidingWindows, Windows);
+
+impl sealed::Sealed for SessionWindows {
+    fn fault(&self) -> Option<String> {
+        SessionWindows::fault(self)
+    }
+}
+
+impl WindowDefinition for SessionWindows {
+    type Windowed<K, V> = SessionWindowedKStream<K, V>;
+    type Cogrouped<K, A> = SessionWindowedCogroupedKStream<K, A>;
+
+    fn group<K, V>(self, grouped: KGroupedStream<K, V>) -> SessionWindowedKStream<K, V> {
+        SessionWindowedKStream { grouped, windows: self, emit: EmitStrategy::default() }
+    }
+    fn cogroup<K, A>(self, cogrouped: CogroupedKStream<K, A>) -> SessionWindowedCogroupedKStream<K, A> {
+        SessionWindowedCogroupedKStream { cogrouped, windows: self }
+    }
+}
+
+/// A grouped stream by windows of time or sliding windows (`TimeWindowedKStream`): the result of an aggregation is a
+/// table by key and window.
 pub struct TimeWindowedKStream<K, V> {
     pub(crate) grouped: KGroupedStream<K, V>,
     pub(crate) windows: Windows,
+    pub(crate) emit: EmitStrategy,
+}
+
+impl<K, V> TimeWindowedKStream<K, V> {
+    /// When results are told: at each update, or once a window has closed. [`UnlimitedWindows`](crate::UnlimitedWindows)
+    /// never close.
+    #[must_use]
+    pub fn emit_strategy(mut self, emit: EmitStrategy) -> Self {
+        if emit.on_close && !self.windows.close() {
+            self.grouped.upstream.graph.lock().fail(TopologyError::Invalid(
+                "unlimited windows never close: emit their results on window update".to_owned(),
+            ));
+        }
+        self.emit = emit;
+        self
+    }
 }
 
 impl<K, V> Clone for TimeWindowedKStream<K, V> {
     fn clone(&self) -> Self {
-        TimeWindowedKStream { grouped: self.grouped.clone(), windows: self.windows }
+        TimeWindowedKStream { grouped: self.grouped.clone(), windows: self.windows, emit: self.emit }
     }
 }
 
 impl<K, V> fmt::Debug for TimeWindowedKStream<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TimeWindowedKStream")
+            .field("of", &self.grouped.upstream.name)
+            .field("windows", &self.windows)
+            .finish()
+    }
+}
+
+/// A grouped stream by sessions (`SessionWindowedKStream`): the result of an aggregation is a table by key and session.
+pub struct SessionWindowedKStream<K, V> {
+    pub(crate) grouped: KGroupedStream<K, V>,
+    pub(crate) windows: SessionWindows,
+    pub(crate) emit: EmitStrategy,
+}
+
+impl<K, V> SessionWindowedKStream<K, V> {
+    /// When results are told: at each update, or once a session has closed.
+    #[must_use]
+    pub fn emit_strategy(mut self, emit: EmitStrategy) -> Self {
+        self.emit = emit;
+        self
+    }
+}
+
+impl<K, V> Clone for SessionWindowedKStream<K, V> {
+    fn clone(&self) -> Self {
+        SessionWindowedKStream { grouped: self.grouped.clone(), windows: self.windows, emit: self.emit }
+    }
+}
+
+impl<K, V> fmt::Debug for SessionWindowedKStream<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionWindowedKStream")
             .field("of", &self.grouped.upstream.name)
             .field("windows", &self.windows)
             .finish()

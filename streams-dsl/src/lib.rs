@@ -12,6 +12,8 @@
 //! | `op::stateless`: a closure from a record to any number of records | filter, map, flat_map, peek, merge, ... |
 //! | `op::repartition`: sink, internal topic, source | group_by, joins, to_table, repartition |
 //! | `op::aggregate`: how a value enters an aggregate | count, reduce, aggregate, windowed or not |
+//! | `op::aggregate_table`: the table of an aggregation, by its shape (all time, windows, sessions) | the same, cogroup |
+//! | `op::emit_final`: when results of closed windows are due | windows of time, sliding windows, sessions |
 //! | `table::TableStore`, `table::Forwarder`: a stored table and what it tells its children | every stored table |
 //! | `table::ValueGetter`: the current value of a key of a table, stored or not | joins, stored tables |
 //!
@@ -28,6 +30,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 mod builder;
+mod cogrouped;
 mod graph;
 mod grouped;
 mod join_windows;
@@ -40,7 +43,10 @@ mod table;
 mod windows;
 
 pub use builder::StreamsBuilder;
-pub use grouped::{KGroupedStream, KGroupedTable, TimeWindowedKStream};
+pub use cogrouped::{CogroupedKStream, SessionWindowedCogroupedKStream, TimeWindowedCogroupedKStream};
+pub use grouped::{
+    KGroupedStream, KGroupedTable, SessionWindowedKStream, TimeWindowedKStream, WindowDefinition,
+};
 
 pub use join_windows::JoinWindows;
 pub use op::split::{BranchedKStream, Branches};
@@ -50,4 +56,4 @@ pub use options::{
 };
 pub use stream::KStream;
 pub use table::{Change, ChangeSerde, GlobalKTable, KTable};
-pub use windows::{TimeWindows, UnlimitedWindows, Windows};
+pub use windows::{EmitStrategy, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows, Windows};

@@ -1,8 +1,16 @@
-//! Windows of time by which a grouped stream is aggregated.
+//! Windows by which a grouped stream is aggregated: of time here, sliding ones and sessions below.
+
+mod emit;
+mod session;
+mod sliding;
 
 use std::time::Duration;
 
 use kstreams_state_stores::Window;
+
+pub use emit::EmitStrategy;
+pub use session::SessionWindows;
+pub use sliding::SlidingWindows;
 
 /// Windows of equal size, tumbling (each begins where the one before ends) or hopping (they overlap)
 /// (`org.apache.kafka.streams.kstream.TimeWindows`). They are aligned to the epoch; the start is inclusive, the end
@@ -70,6 +78,7 @@ pub struct Windows(Kind);
 enum Kind {
     Time(TimeWindows),
     Unlimited(UnlimitedWindows),
+    Sliding(SlidingWindows),
 }
 
 impl From<TimeWindows> for Windows {
@@ -84,8 +93,27 @@ impl From<UnlimitedWindows> for Windows {
     }
 }
 
+impl From<SlidingWindows> for Windows {
+    fn from(windows: SlidingWindows) -> Self {
+        Windows(Kind::Sliding(windows))
+    }
+}
+
 impl Windows {
-    /// The windows that a time is in, earliest first.
+    /// Sliding windows, if that is what they are: they depend on the records.
+    pub(crate) fn sliding(&self) -> Option<SlidingWindows> {
+        match self.0 {
+            Kind::Sliding(windows) => Some(windows),
+            _ => None,
+        }
+    }
+
+    /// Whether windows ever close.
+    pub(crate) fn close(&self) -> bool {
+        !matches!(self.0, Kind::Unlimited(_))
+    }
+
+    /// The windows that a time is in, earliest first; of sliding windows the one that ends there.
     pub(crate) fn windows_for(&self, timestamp: i64) -> impl Iterator<Item = Window> + use<> {
         let (first, advance, size) = match self.0 {
             Kind::Time(TimeWindows { size_ms, advance_ms, .. }) => {
@@ -93,16 +121,20 @@ impl Windows {
                 (earliest / advance_ms * advance_ms, advance_ms, size_ms)
             }
             Kind::Unlimited(UnlimitedWindows { start_ms }) => (start_ms, i64::MAX, i64::MAX),
+            Kind::Sliding(SlidingWindows { difference_ms, .. }) => {
+                ((timestamp - difference_ms).max(0), i64::MAX, difference_ms)
+            }
         };
         let starts = std::iter::successors(Some(first), move |start| start.checked_add(advance));
         starts.take_while(move |&start| start <= timestamp).map(move |start| Window::of_size(start, size))
     }
 
-    /// Size in ms.
+    /// Size in ms; of sliding windows the time difference.
     pub(crate) fn size_ms(&self) -> i64 {
         match self.0 {
             Kind::Time(windows) => windows.size_ms,
             Kind::Unlimited(_) => i64::MAX,
+            Kind::Sliding(windows) => windows.difference_ms,
         }
     }
 
@@ -111,12 +143,15 @@ impl Windows {
         match self.0 {
             Kind::Time(windows) => windows.grace_ms,
             Kind::Unlimited(_) => 0,
+            Kind::Sliding(windows) => windows.grace_ms,
         }
     }
 
     /// How long a store must keep windows, in ms.
     pub(crate) fn min_retention_ms(&self) -> i64 {
-        self.size_ms().saturating_add(self.grace_ms())
+        // The window before a sliding one has to be there still when the latter is made.
+        let before = self.sliding().map_or(0, |windows| windows.difference_ms);
+        self.size_ms().saturating_add(self.grace_ms()).saturating_add(before)
     }
 
     /// What is wrong with them, if anything.

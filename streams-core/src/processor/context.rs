@@ -127,6 +127,12 @@ impl InitContext<'_> {
         self.cx.emit_intervals
     }
 
+    /// What a node of this application committed under `name` beside the inputs' offsets
+    /// ([`ProcessorContext::set_processor_metadata`]).
+    pub fn processor_metadata(&self, name: &str) -> Option<i64> {
+        self.cx.processor_metadata.get(name).copied()
+    }
+
     /// Opens a store, to set it up.
     pub fn store<'b, S>(&'b mut self, handle: &'b StoreHandle<S>) -> StoreAccess<'b, S> {
         self.cx.open_store(handle)
@@ -189,6 +195,18 @@ impl<KOut, VOut> ProcessorContext<'_, KOut, VOut> {
     /// Counts a record that an operator drops on purpose (`dropped-records-total`), and says why in the log.
     pub fn drop_record(&mut self, why: &'static str) {
         self.cx.drop_record(self.node, why);
+    }
+
+    /// Commits a time (ms) under `name` beside the offsets of the inputs, so that it is known again when the task moves or
+    /// starts anew: for windows, up to which close time results were emitted.
+    pub fn set_processor_metadata(&mut self, name: &str, time: i64) {
+        match self.cx.processor_metadata.get_mut(name) {
+            Some(before) => *before = time,
+            None => {
+                self.cx.processor_metadata.insert(name.to_owned(), time);
+            }
+        }
+        self.cx.processor_metadata_changed = true;
     }
 
     /// Runs `f` as if the record of `record` were being processed: what it forwards carries that record's metadata.

@@ -77,7 +77,11 @@ fn to_commit(
         .iter()
         .map(|consumed| {
             let partition = bundle.inputs[consumed.input].partition.clone();
-            let metadata = OffsetMetadata::new(consumed.partition_time).encode();
+            let metadata = OffsetMetadata {
+                partition_time: consumed.partition_time,
+                processor_metadata: bundle.task.processor_metadata().clone(),
+            };
+            let metadata = metadata.encode();
             (consumed.input, Committed { partition, offset: Some(consumed.offset), metadata })
         })
         .collect();

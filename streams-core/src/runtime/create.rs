@@ -55,6 +55,7 @@ pub(crate) fn create(instance: &Instance, seed: Box<TaskSeed>) -> Result<TaskBun
             for (index, input) in bundle.inputs.iter().enumerate() {
                 let metadata = OffsetMetadata::decode(&input.committed.metadata);
                 bundle.task.set_partition_time(index, metadata.partition_time);
+                bundle.task.add_processor_metadata(&metadata.processor_metadata);
                 let offset = input.committed.offset.unwrap_or(-1);
                 bundle.entry.committed[index].store(offset, Ordering::Relaxed);
             }

@@ -11,7 +11,9 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use kstreams_state_stores::{KeyValueStore, ReadView, StateStore, StoreError, WindowStore, Windowed};
+use kstreams_state_stores::{
+    KeyValueStore, ReadView, SessionStore, StateStore, StoreError, WindowStore, Windowed,
+};
 
 use qcell::QCellOwner;
 
@@ -35,8 +37,13 @@ impl<K: Send + 'static, V: Send + 'static> QueryableStore for WindowStore<K, V> 
 {
 }
 
+impl<K: Send + 'static, V: Send + 'static> QueryableStore for SessionStore<K, V> where
+    SessionStore<K, V>: StateStore
+{
+}
+
 /// A store of this instance, over all its local partitions, for reading (`ReadOnlyKeyValueStore`,
-/// `ReadOnlyWindowStore`). Each read sees what is processed at that moment; two reads may see different states.
+/// `ReadOnlyWindowStore`, `ReadOnlySessionStore`). Each read sees what is processed at that moment; two reads may see different states.
 pub struct ReadOnlyStore<S> {
     instance: Arc<Instance>,
     name: Arc<str>,
@@ -259,5 +266,62 @@ where
             store.fetch_range_view(low.as_ref(), high.as_ref(), from, to)
         })
         .map(QueryIterator::new)
+    }
+}
+
+impl<K, V> ReadOnlyStore<SessionStore<K, V>>
+where
+    K: Clone + Send + 'static,
+    V: Send + 'static,
+    SessionStore<K, V>: QueryableStore,
+{
+    /// All sessions of a key, by end and start, each with its value.
+    ///
+    /// # Errors
+    /// As for key-value stores.
+    pub fn fetch(&self, key: &K) -> Result<QueryIterator<(Windowed<K>, V)>, StreamsError> {
+        self.find_sessions(key, 0, i64::MAX)
+    }
+
+    /// Sessions of a key that end at `earliest_end` or later and start at `latest_start` or earlier (ms).
+    ///
+    /// # Errors
+    /// As for key-value stores.
+    pub fn find_sessions(
+        &self,
+        key: &K,
+        earliest_end: i64,
+        latest_start: i64,
+    ) -> Result<QueryIterator<(Windowed<K>, V)>, StreamsError> {
+        let key = key.clone();
+        self.on_each(move |store: &mut SessionStore<K, V>| {
+            store.find_sessions_view(&key, earliest_end, latest_start)
+        })
+        .map(QueryIterator::new)
+    }
+
+    /// The value of one session.
+    ///
+    /// # Errors
+    /// As for key-value stores.
+    pub fn fetch_session(&self, key: &K, start: i64, end: i64) -> Result<Option<V>, StreamsError> {
+        let key = key.clone();
+        let found =
+            self.on_each(move |store: &mut SessionStore<K, V>| store.fetch_session(&key, start, end))?;
+        Ok(found.into_iter().flatten().next())
+    }
+
+    /// Sessions of the keys from `from` to `to`, both included; `None` is open.
+    ///
+    /// # Errors
+    /// As for key-value stores.
+    pub fn fetch_range(
+        &self,
+        from: Option<&K>,
+        to: Option<&K>,
+    ) -> Result<QueryIterator<(Windowed<K>, V)>, StreamsError> {
+        let (from, to) = (from.cloned(), to.cloned());
+        self.on_each(move |store: &mut SessionStore<K, V>| store.fetch_range_view(from.as_ref(), to.as_ref()))
+            .map(QueryIterator::new)
     }
 }

@@ -56,6 +56,10 @@ pub struct TaskContext {
     pub(crate) emit_intervals: EmitIntervals,
     /// What nodes share beside stores, by name; handles of any type.
     pub(crate) shared: BTreeMap<String, Box<dyn Any + Send + Sync>>,
+    /// What nodes commit beside the offsets of the inputs: times by the name of a store.
+    pub(crate) processor_metadata: BTreeMap<String, i64>,
+    /// It changed since the last commit: every input's offset carries it.
+    pub(crate) processor_metadata_changed: bool,
     pub(crate) collector: Box<dyn RecordCollector>,
     pub(crate) punctuations: Punctuations,
     /// The record that is being processed.

@@ -88,6 +88,8 @@ impl Task {
             clock: environment.clock,
             emit_intervals: environment.emit_intervals,
             shared: BTreeMap::new(),
+            processor_metadata: BTreeMap::new(),
+            processor_metadata_changed: false,
             collector: environment.collector,
             punctuations: Punctuations::default(),
             record: dummy_record(now),

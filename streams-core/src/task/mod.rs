@@ -147,6 +147,20 @@ impl Task {
         self.cx.stream_time = self.cx.stream_time.max(time);
     }
 
+    /// What nodes commit beside the offsets: times in ms, by the name of a store.
+    pub fn processor_metadata(&self) -> &BTreeMap<String, i64> {
+        &self.cx.processor_metadata
+    }
+
+    /// Takes over what was committed beside the offset of one input, before the task is initialized. Of one store's
+    /// values the greatest counts.
+    pub fn add_processor_metadata(&mut self, committed: &BTreeMap<String, i64>) {
+        for (name, &value) in committed {
+            let ours = self.cx.processor_metadata.entry(name.clone()).or_insert(value);
+            *ours = (*ours).max(value);
+        }
+    }
+
     /// Puts records of a changelog into their store.
     ///
     /// # Errors
@@ -303,7 +317,8 @@ impl Task {
     /// When a store or a node fails.
     pub fn prepare_commit(&mut self) -> Result<Vec<ConsumedOffset>, StreamsError> {
         self.flush_caches()?;
-        let offsets = self.queues.iter().enumerate().filter(|&(input, _)| self.consumed[input]);
+        let all = self.cx.processor_metadata_changed;
+        let offsets = self.queues.iter().enumerate().filter(|&(input, _)| all || self.consumed[input]);
         let offsets = offsets.filter_map(|(input, queue)| {
             let partition_time = queue.partition_time();
             queue.position().map(|offset| ConsumedOffset { input, offset, partition_time })
@@ -354,6 +369,7 @@ impl Task {
         }
         self.consumed.fill(false);
         self.commit_needed = false;
+        self.cx.processor_metadata_changed = false;
         self.cx.commit_requested = false;
     }
 

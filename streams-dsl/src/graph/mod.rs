@@ -67,6 +67,8 @@ pub(crate) struct GraphNode {
     is_self_join: bool,
     /// A rewrite made the node needless.
     dropped: bool,
+    /// How long after its end a window of this aggregation can change, in ms of stream time.
+    pub(crate) grace_ms: Option<i64>,
     priority: u32,
     /// The source that takes this one's place.
     merged_into: Option<NodeId>,
@@ -85,6 +87,7 @@ impl GraphNode {
             other_window: None,
             is_self_join: false,
             dropped: false,
+            grace_ms: None,
             priority: 0,
             merged_into: None,
         }
@@ -117,6 +120,11 @@ impl GraphNode {
     /// A join of streams; `other_window` keeps the records of its second parent.
     pub(crate) fn joins_streams(mut self, other_window: NodeId) -> Self {
         self.other_window = Some(other_window);
+        self
+    }
+
+    pub(crate) fn with_grace(mut self, grace_ms: Option<i64>) -> Self {
+        self.grace_ms = grace_ms;
         self
     }
 
@@ -165,6 +173,19 @@ impl Graph {
 
     pub(crate) fn fail(&mut self, error: TopologyError) {
         self.errors.push(error);
+    }
+
+    /// How long after its end a window of the table at `id` can change, in ms of stream time: the greatest grace of the
+    /// windowed aggregations that it is made of. `None`: some part of it is not windowed
+    /// (`GraphGraceSearchUtil.findAndVerifyWindowGrace`).
+    pub(crate) fn window_grace_ms(&self, id: NodeId) -> Option<i64> {
+        let node = &self.nodes[id];
+        if node.grace_ms.is_some() {
+            return node.grace_ms;
+        }
+        let graces: Option<Vec<i64>> =
+            node.parents.iter().map(|&parent| self.window_grace_ms(parent)).collect();
+        graces?.into_iter().max()
     }
 
     /// Writes the graph as a topology.

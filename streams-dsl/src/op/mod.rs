@@ -2,6 +2,9 @@
 //! in `stateless`, `repartition`, `aggregate` and in `table/`.
 
 pub(crate) mod aggregate;
+mod aggregate_table;
+pub(crate) mod cogroup;
+mod emit_final;
 mod filter;
 pub(crate) mod global_table;
 mod group_by;
@@ -12,6 +15,8 @@ mod observe;
 mod process;
 pub(crate) mod repartition;
 mod select_key;
+mod session_aggregate;
+mod sliding_aggregate;
 pub(crate) mod split;
 mod stateless;
 mod stream_aggregate;

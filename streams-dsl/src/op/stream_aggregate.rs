@@ -4,170 +4,97 @@
 //! in it, the result's headers are the record's. The table is stored, logged and cached unless a `Materialized` says
 //! otherwise. An aggregate that is null deletes the row. Late records count like any other.
 
-use std::sync::Arc;
-
 use kstreams_core::processor::{InitContext, ProcessResult, Processor, ProcessorContext};
+use kstreams_core::{Topology, TopologyError};
 use kstreams_state_stores::{DynSerde, Record, ValueAndTimestamp};
 
 use super::aggregate::Aggregation;
-use crate::graph::GraphNode;
+use super::aggregate_table::{Asked, Shape, aggregate, aggregations, note_count};
 use crate::grouped::KGroupedStream;
 use crate::null::Nulls;
 use crate::options::{Materialized, Named, SerdeFor, SerdeOverride, TableSpec};
-use crate::table::{Change, KTable, StoredTable, TableFlags, TableStore};
+use crate::table::{Change, GetterSupplier, KTable, TableStore};
 
-impl<K, V> KGroupedStream<K, V>
-where
-    K: Clone + Send + 'static,
-    V: Clone + Send + 'static,
-{
-    /// The number of records per key. Records whose key or value is null are dropped and counted as dropped.
-    pub fn count<KS, VS>(&self, materialized: Materialized<KS, VS>) -> KTable<K, i64>
-    where
-        KS: SerdeOverride<K>,
-        VS: SerdeFor<i64>,
-    {
-        self.count_with(Named::default(), materialized)
+aggregations! {
+    KGroupedStream => K, |grouped| (grouped, OverAllTime),
+    count: "The number of records per key. Records whose key or value is null are dropped and counted as dropped.",
+    reduce: "The values of each key combined: the first one is the first aggregate, then `reducer(aggregate, value)`. Records
+whose key or value is null are dropped and counted as dropped. A reducer that gives `None` deletes the row.
+
+```
+use kstreams_dsl::{Materialized, StreamsBuilder};
+
+let builder = StreamsBuilder::new();
+builder.stream::<String, i64>(\"sold\").group_by_key().reduce(|sum, amount| sum + amount, Materialized::named(\"sums\"));
+# builder.build().unwrap();
+```",
+    aggregate(aggregate): "The values of each key aggregated into another type: `initializer` gives the first aggregate, then
+`aggregator(key, value, aggregate)` the next. Records whose key or value is null are dropped and counted as
+dropped. An aggregate that is `None` deletes the row.
+
+```
+use kstreams_dsl::{Materialized, StreamsBuilder};
+
+let builder = StreamsBuilder::new();
+builder
+    .stream::<String, String>(\"lines\")
+    .group_by_key()
+    .aggregate(|| 0_i64, |_, line, length| length + line.len() as i64, Materialized::named(\"lengths\"));
+# builder.build().unwrap();
+```",
+}
+
+/// One row per key.
+#[derive(Clone, Copy)]
+pub(crate) struct OverAllTime;
+
+impl Shape for OverAllTime {
+    type Row<K: Clone + Send + 'static> = K;
+
+    fn row_serde<K: Clone + Send + 'static>(&self, key: &DynSerde<K>) -> DynSerde<K> {
+        key.clone()
     }
 
-    /// As [`count`](Self::count), with a name.
-    pub fn count_with<KS, VS>(
-        &self,
-        named: impl Into<Named>,
-        materialized: Materialized<KS, VS>,
-    ) -> KTable<K, i64>
+    fn getter<K, A>(&self, store: &str) -> GetterSupplier<K, A>
     where
-        KS: SerdeOverride<K>,
-        VS: SerdeFor<i64>,
-    {
-        if materialized.is_given_without_name() {
-            // The JVM asks for a store name twice then.
-            self.upstream.graph.lock().names.store("KSTREAM-AGGREGATE-");
-        }
-        self.stored(Aggregation::count(), &named.into(), materialized, |value| value.serde(None))
-    }
-
-    /// The values of each key combined: the first one is the first aggregate, then `reducer(aggregate, value)`. Records
-    /// whose key or value is null are dropped and counted as dropped. A reducer that gives `None` deletes the row.
-    ///
-    /// ```
-    /// use kstreams_dsl::{Materialized, StreamsBuilder};
-    ///
-    /// let builder = StreamsBuilder::new();
-    /// builder.stream::<String, i64>("sold").group_by_key().reduce(|sum, amount| sum + amount, Materialized::named("sums"));
-    /// # builder.build().unwrap();
-    /// ```
-    pub fn reduce<KS, VS>(
-        &self,
-        reducer: impl Fn(V, V) -> V + Send + Sync + 'static,
-        materialized: Materialized<KS, VS>,
-    ) -> KTable<K, V>
-    where
-        KS: SerdeOverride<K>,
-        VS: SerdeOverride<V>,
-    {
-        self.reduce_with(reducer, Named::default(), materialized)
-    }
-
-    /// As [`reduce`](Self::reduce), with a name.
-    pub fn reduce_with<KS, VS>(
-        &self,
-        reducer: impl Fn(V, V) -> V + Send + Sync + 'static,
-        named: impl Into<Named>,
-        materialized: Materialized<KS, VS>,
-    ) -> KTable<K, V>
-    where
-        KS: SerdeOverride<K>,
-        VS: SerdeOverride<V>,
-    {
-        let value = |value: VS| value.given().unwrap_or_else(|| self.value_serde.clone());
-        self.stored(Aggregation::reduce(reducer), &named.into(), materialized, value)
-    }
-
-    /// The values of each key aggregated into another type: `initializer` gives the first aggregate, then
-    /// `aggregator(key, value, aggregate)` the next. Records whose key or value is null are dropped and counted as
-    /// dropped. An aggregate that is `None` deletes the row.
-    ///
-    /// ```
-    /// use kstreams_dsl::{Materialized, StreamsBuilder};
-    ///
-    /// let builder = StreamsBuilder::new();
-    /// builder
-    ///     .stream::<String, String>("lines")
-    ///     .group_by_key()
-    ///     .aggregate(|| 0_i64, |_, line, length| length + line.len() as i64, Materialized::named("lengths"));
-    /// # builder.build().unwrap();
-    /// ```
-    pub fn aggregate<A, KS, VS>(
-        &self,
-        initializer: impl Fn() -> A + Send + Sync + 'static,
-        aggregator: impl Fn(&K, V, A) -> A + Send + Sync + 'static,
-        materialized: Materialized<KS, VS>,
-    ) -> KTable<K, A>
-    where
+        K: Clone + Send + 'static,
         A: Clone + Send + 'static,
-        KS: SerdeOverride<K>,
-        VS: SerdeFor<A>,
     {
-        self.aggregate_with(initializer, aggregator, Named::default(), materialized)
+        GetterSupplier::of_store(store)
     }
 
-    /// As [`aggregate`](Self::aggregate), with a name.
-    pub fn aggregate_with<A, KS, VS>(
+    fn processor<K, V, A>(
         &self,
-        initializer: impl Fn() -> A + Send + Sync + 'static,
-        aggregator: impl Fn(&K, V, A) -> A + Send + Sync + 'static,
-        named: impl Into<Named>,
-        materialized: Materialized<KS, VS>,
-    ) -> KTable<K, A>
-    where
-        A: Clone + Send + 'static,
-        KS: SerdeOverride<K>,
-        VS: SerdeFor<A>,
-    {
-        let aggregation = Aggregation::aggregate(initializer, aggregator);
-        self.stored(aggregation, &named.into(), materialized, |value| value.serde(None))
-    }
-
-    fn stored<A, KS, VS>(
-        &self,
+        store: &str,
         aggregation: Aggregation<K, V, A>,
-        named: &Named,
-        materialized: Materialized<KS, VS>,
-        value: impl FnOnce(VS) -> DynSerde<A>,
-    ) -> KTable<K, A>
+        old_values: bool,
+    ) -> Box<dyn Processor<K, V, K, Change<A>>>
     where
+        K: Clone + Send + 'static,
+        V: Clone + Send + 'static,
         A: Clone + Send + 'static,
-        KS: SerdeOverride<K>,
     {
-        let mut graph = self.upstream.graph.lock();
-        let store = materialized.store_name_or(|| graph.names.store(aggregation.prefix));
-        let name = graph.names.or_processor(named.name(), aggregation.prefix);
-        let key = |key: KS| key.given().unwrap_or_else(|| self.key_serde.clone());
-        let spec: TableSpec<K, A> = materialized.with_resolved(store.clone(), key, value);
-        let (key_serde, value_serde) = (spec.key.clone(), spec.value.clone());
-        let queryable = spec.queryable.then(|| Arc::from(&*store));
-        let upstream = self.partitioned_for(&mut graph, &store);
-        let flags = TableFlags::new(true);
-        let node = {
-            let (name, flags) = (name.clone(), Arc::clone(&flags));
-            GraphNode::operator(name.clone(), [upstream.node], move |topology, writing| {
-                let (store, aggregation) = (spec.name.clone(), aggregation.clone());
-                let old_values = flags.tells_old_values();
-                let supplier = move || StreamAggregate::new(&store, aggregation.clone(), old_values);
-                topology.add_processor::<K, V, K, Change<A>, _>(&name, supplier, writing.parents)?;
-                topology.add_state_store(spec.key_value(), &[&name]).map(|_| ())
-            })
-        };
-        let node = graph.add(node);
-        drop(graph);
-        KTable {
-            upstream: Arc::new(upstream.then(node, name)),
-            key_serde: Some(key_serde),
-            value_serde: Some(value_serde),
-            origin: Arc::new(StoredTable { store, flags }),
-            queryable,
-        }
+        Box::new(StreamAggregate {
+            store: store.to_owned(),
+            aggregation,
+            old_values,
+            null_keys: Nulls::of(),
+            null_values: Nulls::of(),
+            table: None,
+        })
+    }
+
+    fn add_store<K, A>(
+        &self,
+        topology: &mut Topology,
+        store: &TableSpec<K, A>,
+        node: &str,
+    ) -> Result<(), TopologyError>
+    where
+        K: Clone + Send + 'static,
+        A: Clone + Send + 'static,
+    {
+        topology.add_state_store(store.key_value(), &[node]).map(|_| ())
     }
 }
 
@@ -178,20 +105,6 @@ struct StreamAggregate<K, V, A> {
     null_keys: Nulls<K>,
     null_values: Nulls<V>,
     table: Option<TableStore<K, A>>,
-}
-
-impl<K: 'static, V: 'static, A> StreamAggregate<K, V, A> {
-    fn new(store: &str, aggregation: Aggregation<K, V, A>, old_values: bool) -> Self {
-        let (null_keys, null_values) = (Nulls::of(), Nulls::of());
-        StreamAggregate {
-            store: store.to_owned(),
-            aggregation,
-            old_values,
-            null_keys,
-            null_values,
-            table: None,
-        }
-    }
 }
 
 impl<K, V, A> Processor<K, V, K, Change<A>> for StreamAggregate<K, V, A>

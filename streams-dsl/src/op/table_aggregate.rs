@@ -19,7 +19,7 @@ use crate::grouped::KGroupedTable;
 use crate::null::Nulls;
 use crate::options::{Materialized, Named, SerdeFor, SerdeOverride, TableSpec};
 use crate::stream::Upstream;
-use crate::table::{Change, ChangeSerde, KTable, StoredTable, TableFlags, TableStore};
+use crate::table::{Change, ChangeSerde, GetterSupplier, KTable, StoredTable, TableFlags, TableStore};
 
 /// How a value leaves an aggregate.
 type Remove<K, V, A> = Arc<dyn Fn(&K, V, A) -> Option<A> + Send + Sync>;
@@ -189,7 +189,7 @@ where
             upstream: Arc::new(upstream),
             key_serde: Some(key_serde),
             value_serde: Some(value_serde),
-            origin: Arc::new(StoredTable { store, flags }),
+            origin: Arc::new(StoredTable { getter: GetterSupplier::of_store(&store), flags }),
             queryable,
         }
     }

@@ -1,225 +1,282 @@
-//! count, reduce, aggregate of a grouped stream by windows of time: one row per key and window.
+//! count, reduce, aggregate of a grouped stream by windows of time: one row per key and window. Sliding windows have
+//! their own node (`sliding_aggregate`), the rest is the same.
 //!
 //! A record with a null key is dropped and counted; a null value is aggregated. A record updates every window that its
 //! time is in, the earliest first, as long as the window's end is after the node's observed stream time less the grace;
 //! each window that is closed already counts as a record dropped. The row's timestamp is the highest of the records in
 //! it, the result's headers are the record's. The windows are stored for size plus grace (or the given retention),
-//! logged, and cached.
+//! logged, and cached. With `emit_strategy` on close, each window is one result (`emit_final`) and nothing is cached.
 
-use std::sync::Arc;
-
-use kstreams_core::TopologyError;
 use kstreams_core::processor::{InitContext, ProcessResult, Processor, ProcessorContext};
+use kstreams_core::{Topology, TopologyError};
 use kstreams_state_stores::{
     DynSerde, Record, TimestampedWindowStore, ValueAndTimestamp, Window, Windowed, WindowedSerde,
 };
 
 use super::aggregate::Aggregation;
-use crate::graph::GraphNode;
+use super::aggregate_table::{Asked, Shape, aggregate, aggregations, note_count};
+use super::emit_final::FinalResults;
+use super::sliding_aggregate::SlidingAggregate;
 use crate::grouped::TimeWindowedKStream;
 use crate::null::Nulls;
 use crate::options::{Materialized, Named, SerdeFor, SerdeOverride, TableSpec};
-use crate::table::{Change, Forwarder, KTable, StoredWindows, TableFlags};
-use crate::windows::Windows;
+use crate::table::{Change, Forwarder, GetterSupplier, KTable};
+use crate::windows::{EmitStrategy, Windows};
 
-impl<K, V> TimeWindowedKStream<K, V>
-where
-    K: Clone + Send + 'static,
-    V: Clone + Send + 'static,
-{
-    /// The number of records per key and window. Records with a null key are dropped and counted as dropped; null
-    /// values count. A record that is later than the grace allows is dropped for that window.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use kstreams_dsl::{Materialized, StreamsBuilder, TimeWindows};
-    ///
-    /// let builder = StreamsBuilder::new();
-    /// builder
-    ///     .stream::<String, String>("page-views")
-    ///     .group_by_key()
-    ///     .windowed_by(TimeWindows::of_size_and_grace(Duration::from_secs(60), Duration::from_secs(5)))
-    ///     .count(Materialized::named("views-per-minute"))
-    ///     .to_stream()
-    ///     .to("views");
-    /// # builder.build().unwrap();
-    /// ```
-    pub fn count<KS, VS>(&self, materialized: Materialized<KS, VS>) -> KTable<Windowed<K>, i64>
-    where
-        KS: SerdeOverride<K>,
-        VS: SerdeFor<i64>,
-    {
-        self.count_with(Named::default(), materialized)
+aggregations! {
+    TimeWindowedKStream => Windowed<K>, |it| {
+        let it: &TimeWindowedKStream<K, V> = it;
+        (&it.grouped, ByTime { windows: it.windows, emit: it.emit })
+    },
+    count: "The number of records per key and window. Records with a null key are dropped and counted as dropped; null
+values count, except in sliding windows, where they are dropped too. A record that is later than the grace allows is
+dropped for that window.
+
+```
+use std::time::Duration;
+use kstreams_dsl::{Materialized, StreamsBuilder, TimeWindows};
+
+let builder = StreamsBuilder::new();
+builder
+    .stream::<String, String>(\"page-views\")
+    .group_by_key()
+    .windowed_by(TimeWindows::of_size_and_grace(Duration::from_secs(60), Duration::from_secs(5)))
+    .count(Materialized::named(\"views-per-minute\"))
+    .to_stream()
+    .to(\"views\");
+# builder.build().unwrap();
+```",
+    reduce: "The values of each key and window combined: the first one is the first aggregate, then
+`reducer(aggregate, value)`. Null keys, null values and late records as for [`count`](Self::count); a null value is
+combined like any other.",
+    aggregate(aggregate): "The values of each key and window aggregated into another type. Null keys, null values and late
+records as for [`count`](Self::count).",
+}
+
+/// One row per key and window of time.
+#[derive(Clone, Copy)]
+pub(crate) struct ByTime {
+    pub(crate) windows: Windows,
+    pub(crate) emit: EmitStrategy,
+}
+
+impl Shape for ByTime {
+    type Row<K: Clone + Send + 'static> = Windowed<K>;
+
+    fn counts_take_an_index(&self) -> bool {
+        self.windows.sliding().is_none()
     }
 
-    /// As [`count`](Self::count), with a name.
-    pub fn count_with<KS, VS>(
-        &self,
-        named: impl Into<Named>,
-        materialized: Materialized<KS, VS>,
-    ) -> KTable<Windowed<K>, i64>
-    where
-        KS: SerdeOverride<K>,
-        VS: SerdeFor<i64>,
-    {
-        if materialized.is_given_without_name() {
-            // The JVM asks for a store name twice then.
-            self.grouped.upstream.graph.lock().names.store("KSTREAM-AGGREGATE-");
-        }
-        self.stored(Aggregation::count(), &named.into(), materialized, |value| value.serde(None))
+    fn grace_ms(&self) -> Option<i64> {
+        Some(self.windows.grace_ms())
     }
 
-    /// The values of each key and window combined: the first one is the first aggregate, then
-    /// `reducer(aggregate, value)`. Null keys and late records as for [`count`](Self::count); a null value is combined
-    /// like any other.
-    pub fn reduce<KS, VS>(
-        &self,
-        reducer: impl Fn(V, V) -> V + Send + Sync + 'static,
-        materialized: Materialized<KS, VS>,
-    ) -> KTable<Windowed<K>, V>
-    where
-        KS: SerdeOverride<K>,
-        VS: SerdeOverride<V>,
-    {
-        self.reduce_with(reducer, Named::default(), materialized)
-    }
-
-    /// As [`reduce`](Self::reduce), with a name.
-    pub fn reduce_with<KS, VS>(
-        &self,
-        reducer: impl Fn(V, V) -> V + Send + Sync + 'static,
-        named: impl Into<Named>,
-        materialized: Materialized<KS, VS>,
-    ) -> KTable<Windowed<K>, V>
-    where
-        KS: SerdeOverride<K>,
-        VS: SerdeOverride<V>,
-    {
-        let value = |value: VS| value.given().unwrap_or_else(|| self.grouped.value_serde.clone());
-        self.stored(Aggregation::reduce(reducer), &named.into(), materialized, value)
-    }
-
-    /// The values of each key and window aggregated into another type. Null keys, null values and late records as for
-    /// [`count`](Self::count).
-    pub fn aggregate<A, KS, VS>(
-        &self,
-        initializer: impl Fn() -> A + Send + Sync + 'static,
-        aggregator: impl Fn(&K, V, A) -> A + Send + Sync + 'static,
-        materialized: Materialized<KS, VS>,
-    ) -> KTable<Windowed<K>, A>
-    where
-        A: Clone + Send + 'static,
-        KS: SerdeOverride<K>,
-        VS: SerdeFor<A>,
-    {
-        self.aggregate_with(initializer, aggregator, Named::default(), materialized)
-    }
-
-    /// As [`aggregate`](Self::aggregate), with a name.
-    pub fn aggregate_with<A, KS, VS>(
-        &self,
-        initializer: impl Fn() -> A + Send + Sync + 'static,
-        aggregator: impl Fn(&K, V, A) -> A + Send + Sync + 'static,
-        named: impl Into<Named>,
-        materialized: Materialized<KS, VS>,
-    ) -> KTable<Windowed<K>, A>
-    where
-        A: Clone + Send + 'static,
-        KS: SerdeOverride<K>,
-        VS: SerdeFor<A>,
-    {
-        let aggregation = Aggregation::aggregate(initializer, aggregator);
-        self.stored(aggregation, &named.into(), materialized, |value| value.serde(None))
-    }
-
-    fn stored<A, KS, VS>(
-        &self,
-        aggregation: Aggregation<K, V, A>,
-        named: &Named,
-        materialized: Materialized<KS, VS>,
-        value: impl FnOnce(VS) -> DynSerde<A>,
-    ) -> KTable<Windowed<K>, A>
-    where
-        A: Clone + Send + 'static,
-        KS: SerdeOverride<K>,
-    {
-        let (grouped, windows) = (&self.grouped, self.windows);
-        let mut graph = grouped.upstream.graph.lock();
-        let store = materialized.store_name_or(|| graph.names.store(aggregation.prefix));
-        let name = graph.names.or_processor(named.name(), aggregation.prefix);
-        let key = |key: KS| key.given().unwrap_or_else(|| grouped.key_serde.clone());
-        let spec: TableSpec<K, A> = materialized.with_resolved(store.clone(), key, value);
-        if let Some(fault) = short_retention(&spec, windows) {
-            graph.fail(fault);
-        }
-        let key_serde = DynSerde::new(WindowedSerde::new(spec.key.clone(), windows.size_ms()));
-        let value_serde = spec.value.clone();
-        let queryable = spec.queryable.then(|| Arc::from(&*store));
-        let upstream = grouped.partitioned_for(&mut graph, &store);
-        let flags = TableFlags::new(true);
-        let node = {
-            let (name, flags) = (name.clone(), Arc::clone(&flags));
-            GraphNode::operator(name.clone(), [upstream.node], move |topology, writing| {
-                let (store, aggregation) = (spec.name.clone(), aggregation.clone());
-                let old_values = flags.tells_old_values();
-                let supplier = move || WindowAggregate::new(&store, aggregation.clone(), windows, old_values);
-                topology.add_processor::<K, V, Windowed<K>, Change<A>, _>(
-                    &name,
-                    supplier,
-                    writing.parents,
-                )?;
-                let builder = spec.window(windows.size_ms(), windows.min_retention_ms());
-                topology.add_state_store(builder, &[&name]).map(|_| ())
-            })
+    fn fault<K: 'static, A: 'static>(&self, store: &TableSpec<K, A>) -> Option<TopologyError> {
+        let of = match self.windows.sliding() {
+            None => "window size plus grace",
+            Some(_) => "twice the time difference plus grace",
         };
-        let node = graph.add(node);
-        drop(graph);
-        KTable {
-            upstream: Arc::new(upstream.then(node, name)),
-            key_serde: Some(key_serde),
-            value_serde: Some(value_serde),
-            origin: Arc::new(StoredWindows { store, flags }),
-            queryable,
+        store.short_retention(self.windows.min_retention_ms(), of)
+    }
+
+    fn row_serde<K: Clone + Send + 'static>(&self, key: &DynSerde<K>) -> DynSerde<Windowed<K>> {
+        DynSerde::new(WindowedSerde::new(key.clone(), self.windows.size_ms()))
+    }
+
+    fn getter<K, A>(&self, store: &str) -> GetterSupplier<Windowed<K>, A>
+    where
+        K: Clone + Send + 'static,
+        A: Clone + Send + 'static,
+    {
+        GetterSupplier::of_window_store(store)
+    }
+
+    fn processor<K, V, A>(
+        &self,
+        store: &str,
+        aggregation: Aggregation<K, V, A>,
+        old_values: bool,
+    ) -> Box<dyn Processor<K, V, Windowed<K>, Change<A>>>
+    where
+        K: Clone + Send + 'static,
+        V: Clone + Send + 'static,
+        A: Clone + Send + 'static,
+    {
+        let table = WindowTable::new(store, aggregation, self.emit, old_values);
+        match self.windows.sliding() {
+            Some(windows) => Box::new(SlidingAggregate::new(table, windows)),
+            None => Box::new(WindowAggregate { table, windows: self.windows, null_keys: Nulls::of() }),
         }
+    }
+
+    fn add_store<K, A>(
+        &self,
+        topology: &mut Topology,
+        store: &TableSpec<K, A>,
+        node: &str,
+    ) -> Result<(), TopologyError>
+    where
+        K: Clone + Send + 'static,
+        A: Clone + Send + 'static,
+    {
+        let builder = store.window(self.windows.size_ms(), self.windows.min_retention_ms());
+        let builder = if self.emit.on_close { builder.with_caching_disabled() } else { builder };
+        topology.add_state_store(builder, &[node]).map(|_| ())
     }
 }
 
-fn short_retention<K: 'static, A: 'static>(
-    spec: &TableSpec<K, A>,
-    windows: Windows,
-) -> Option<TopologyError> {
-    let (needed, given) = (windows.min_retention_ms(), spec.retention_ms(windows.min_retention_ms()));
-    (given < needed).then(|| {
-        TopologyError::Invalid(format!(
-            "the retention of store {} is {given} ms, less than window size plus grace: make it {needed} ms or more",
-            spec.name
-        ))
-    })
-}
-
-struct WindowAggregate<K, V, A> {
+/// The windows' aggregates within the node that keeps them: what nodes for windows of time and for sliding ones share.
+pub(crate) struct WindowTable<K, V, A> {
     store: String,
-    aggregation: Aggregation<K, V, A>,
-    windows: Windows,
+    pub(crate) aggregation: Aggregation<K, V, A>,
+    emit: EmitStrategy,
     old_values: bool,
-    null_keys: Nulls<K>,
     /// The highest timestamp seen by this node since it was started.
     observed_stream_time: i64,
     forwarder: Option<Forwarder<TimestampedWindowStore<K, A>>>,
+    final_results: Option<FinalResults>,
 }
 
-impl<K: 'static, V, A> WindowAggregate<K, V, A> {
-    fn new(store: &str, aggregation: Aggregation<K, V, A>, windows: Windows, old_values: bool) -> Self {
-        WindowAggregate {
+/// The context of the nodes that aggregate windows.
+pub(crate) type WindowContext<'a, K, A> = ProcessorContext<'a, Windowed<K>, Change<A>>;
+
+/// An aggregate, if it is not null, and the timestamp of its row.
+pub(crate) type Aggregate<A> = (Option<A>, i64);
+
+impl<K, V, A> WindowTable<K, V, A>
+where
+    K: Clone + Send + 'static,
+    V: Clone + Send + 'static,
+    A: Clone + Send + 'static,
+{
+    fn new(store: &str, aggregation: Aggregation<K, V, A>, emit: EmitStrategy, old_values: bool) -> Self {
+        WindowTable {
             store: store.to_owned(),
             aggregation,
-            windows,
+            emit,
             old_values,
-            null_keys: Nulls::of(),
             observed_stream_time: -1,
             forwarder: None,
+            final_results: None,
         }
     }
+
+    pub(crate) fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
+        self.final_results = self.emit.on_close.then(|| FinalResults::open(&self.store, ctx));
+        self.forwarder = Some(Forwarder::open(&self.store, self.old_values, ctx)?);
+        Ok(())
+    }
+
+    /// Takes note of a record's time: stream time as this node sees it, the record included.
+    pub(crate) fn observe(&mut self, timestamp: i64) -> i64 {
+        self.observed_stream_time = self.observed_stream_time.max(timestamp);
+        self.observed_stream_time
+    }
+
+    /// The aggregate of a window.
+    pub(crate) fn get(
+        &self,
+        key: &K,
+        start: i64,
+        ctx: &mut WindowContext<'_, K, A>,
+    ) -> ProcessResult<Option<ValueAndTimestamp<A>>> {
+        let Some(forwarder) = &self.forwarder else { return Ok(None) };
+        Ok(ctx.store(&forwarder.store).fetch_one(key, start)?)
+    }
+
+    /// The aggregates of the windows of a key that start from `from` to `to`, in either direction, as long as `wanted`.
+    pub(crate) fn scan(
+        &self,
+        key: &K,
+        (from, to): (i64, i64),
+        latest_first: bool,
+        mut wanted: impl FnMut(i64) -> bool,
+        ctx: &mut WindowContext<'_, K, A>,
+    ) -> ProcessResult<Vec<(i64, ValueAndTimestamp<A>)>> {
+        let Some(forwarder) = &self.forwarder else { return Ok(Vec::new()) };
+        let mut store = ctx.store(&forwarder.store);
+        let windows = match latest_first {
+            true => store.backward_fetch(key, from, to)?,
+            false => store.fetch(key, from, to)?,
+        };
+        let mut found = Vec::new();
+        for window in windows {
+            let window = window?;
+            let go_on = wanted(window.0);
+            found.push(window);
+            if !go_on {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Adds the record to the aggregate of one window, stores it and tells it.
+    pub(crate) fn update(
+        &self,
+        record: Record<K, V>,
+        window: Window,
+        (old, old_timestamp): Aggregate<A>,
+        ctx: &mut WindowContext<'_, K, A>,
+    ) -> ProcessResult {
+        let Record { key, value, timestamp, headers } = record;
+        let timestamp = if old.is_some() { timestamp.max(old_timestamp) } else { timestamp };
+        let told = if self.old_values { old.clone() } else { None };
+        let new = (self.aggregation.apply)(&key, value, old);
+        self.put(
+            Record { key: Windowed::new(key, window), value: Change::new(new, told), timestamp, headers },
+            ctx,
+        )
+    }
+
+    /// Stores the new aggregate of a window and tells it.
+    pub(crate) fn put(
+        &self,
+        mut record: Record<Windowed<K>, Change<A>>,
+        ctx: &mut WindowContext<'_, K, A>,
+    ) -> ProcessResult {
+        let Some(forwarder) = &self.forwarder else { return Ok(()) };
+        let timestamp = record.timestamp;
+        let new = record.value.new.take().map(|value| ValueAndTimestamp { value, timestamp });
+        let Windowed { key, window } = &record.key;
+        ctx.store(&forwarder.store).put_nullable(key, new.as_ref(), window.start)?;
+        if self.emit.on_close {
+            return Ok(());
+        }
+        record.value.new = new.map(|new| new.value);
+        forwarder.forward(record, ctx)
+    }
+
+    /// Emits what closed by `close_time`, if that is asked for and due: windows whose starts are in the range that
+    /// `starts` makes of the close time up to which was emitted before, both ends included.
+    pub(crate) fn emit_closed(
+        &mut self,
+        close_time: i64,
+        headers: &kstreams_state_stores::Headers,
+        starts: impl FnOnce(Option<i64>) -> Option<(i64, i64)>,
+        ctx: &mut WindowContext<'_, K, A>,
+    ) -> ProcessResult {
+        let (Some(forwarder), Some(results)) = (&self.forwarder, &mut self.final_results) else {
+            return Ok(());
+        };
+        if !results.are_due(close_time, ctx) {
+            return Ok(());
+        }
+        let Some((from, to)) = starts(results.last_close_time()) else { return Ok(()) };
+        let closed = ctx.store(&forwarder.store).store.fetch_all_by_time(from, to)?;
+        let closed = closed.into_iter().map(|(key, found)| (key, found.value, found.timestamp));
+        results.emit(closed, close_time, headers, ctx)
+    }
+
+    pub(crate) fn forward_flushed(&mut self, ctx: &mut WindowContext<'_, K, A>) -> ProcessResult {
+        self.forwarder.as_ref().map_or(Ok(()), |forwarder| forwarder.forward_flushed(ctx))
+    }
+}
+
+struct WindowAggregate<K, V, A> {
+    table: WindowTable<K, V, A>,
+    windows: Windows,
+    null_keys: Nulls<K>,
 }
 
 impl<K, V, A> WindowAggregate<K, V, A>
@@ -233,20 +290,23 @@ where
         &self,
         record: Record<K, V>,
         window: Window,
-        ctx: &mut ProcessorContext<'_, Windowed<K>, Change<A>>,
+        ctx: &mut WindowContext<'_, K, A>,
     ) -> ProcessResult {
-        let Some(forwarder) = &self.forwarder else { return Ok(()) };
-        let Record { key, value, timestamp, headers } = record;
-        let (old, timestamp) = match ctx.store(&forwarder.store).fetch_one(&key, window.start)? {
-            Some(ValueAndTimestamp { value, timestamp: before }) => (Some(value), timestamp.max(before)),
-            None => ((self.aggregation.initial)(), timestamp),
+        let old = match self.table.get(&record.key, window.start, ctx)? {
+            Some(ValueAndTimestamp { value, timestamp }) => (Some(value), timestamp),
+            // An initial aggregate is as old as the record.
+            None => ((self.table.aggregation.initial)(), record.timestamp),
         };
-        let told = if self.old_values { old.clone() } else { None };
-        let new = (self.aggregation.apply)(&key, value, old);
-        let new = new.map(|value| ValueAndTimestamp { value, timestamp });
-        ctx.store(&forwarder.store).put_nullable(&key, new.as_ref(), window.start)?;
-        let value = Change::new(new.map(|new| new.value), told);
-        forwarder.forward(Record { key: Windowed::new(key, window), value, timestamp, headers }, ctx)
+        self.table.update(record, window, old, ctx)
+    }
+
+    /// The starts of the windows that closed by `close_time`, but not by `last` (`KStreamWindowAggregate`).
+    fn closed_starts(windows: Windows, close_time: i64, last: Option<i64>) -> Option<(i64, i64)> {
+        let to = close_time.checked_sub(windows.size_ms()).filter(|to| *to >= 0)?;
+        let Some(last) = last else { return Some((0, to)) };
+        let emitted_to = last.saturating_sub(windows.size_ms()).max(0);
+        let is_new = !windows.windows_for(to).eq(windows.windows_for(emitted_to));
+        is_new.then_some((emitted_to + 1, to))
     }
 }
 
@@ -257,21 +317,17 @@ where
     A: Clone + Send + 'static,
 {
     fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
-        self.forwarder = Some(Forwarder::open(&self.store, self.old_values, ctx)?);
-        Ok(())
+        self.table.init(ctx)
     }
 
-    fn process(
-        &mut self,
-        record: Record<K, V>,
-        ctx: &mut ProcessorContext<'_, Windowed<K>, Change<A>>,
-    ) -> ProcessResult {
+    fn process(&mut self, record: Record<K, V>, ctx: &mut WindowContext<'_, K, A>) -> ProcessResult {
         if self.null_keys.is_null(&record.key) {
             ctx.drop_record("null key in a windowed aggregation");
             return Ok(());
         }
-        self.observed_stream_time = self.observed_stream_time.max(record.timestamp);
-        let close_time = self.observed_stream_time.saturating_sub(self.windows.grace_ms());
+        let stream_time = self.table.observe(record.timestamp);
+        let close_time = stream_time.saturating_sub(self.windows.grace_ms());
+        let headers = record.headers.clone();
         let mut last = None; // the record moves into the last window that is open
         for window in self.windows.windows_for(record.timestamp) {
             if window.end <= close_time {
@@ -283,10 +339,12 @@ where
         if let Some(last) = last {
             self.update(record, last, ctx)?;
         }
-        Ok(())
+        let windows = self.windows;
+        let starts = |last| Self::closed_starts(windows, close_time, last);
+        self.table.emit_closed(close_time, &headers, starts, ctx)
     }
 
-    fn forward_flushed(&mut self, ctx: &mut ProcessorContext<'_, Windowed<K>, Change<A>>) -> ProcessResult {
-        self.forwarder.as_ref().map_or(Ok(()), |forwarder| forwarder.forward_flushed(ctx))
+    fn forward_flushed(&mut self, ctx: &mut WindowContext<'_, K, A>) -> ProcessResult {
+        self.table.forward_flushed(ctx)
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use kstreams_core::TopologyError;
 use kstreams_state_stores::{
-    DynSerde, KeyValueStoreBuilder, StoreType, ValueAndTimestamp, WindowStoreBuilder,
+    DynSerde, KeyValueStoreBuilder, SessionStoreBuilder, StoreType, ValueAndTimestamp, WindowStoreBuilder,
 };
 
 use super::{ByType, SerdeFor, SerdeOverride};
@@ -214,6 +215,18 @@ impl<KS, VS> Materialized<KS, VS> {
     }
 }
 
+/// Engine, cache and changelog of a store as the user wants them, on any kind of builder.
+macro_rules! configured {
+    ($builder:expr, $settings:expr) => {{
+        let builder = $builder.with_store_type($settings.store_type);
+        let builder = if $settings.caching { builder.with_caching_enabled() } else { builder };
+        match &$settings.logging {
+            Some(configs) => builder.with_logging_enabled(configs.clone()),
+            None => builder.with_logging_disabled(),
+        }
+    }};
+}
+
 /// A table's store with everything decided.
 #[derive(Clone)]
 pub struct TableSpec<K, V> {
@@ -228,13 +241,10 @@ pub struct TableSpec<K, V> {
 impl<K: 'static, V: 'static> TableSpec<K, V> {
     /// The timestamped key-value store.
     pub(crate) fn key_value(&self) -> KeyValueStoreBuilder<K, ValueAndTimestamp<V>> {
-        let builder = KeyValueStoreBuilder::timestamped(&self.name, self.key.clone(), self.value.clone())
-            .with_store_type(self.settings.store_type);
-        let builder = if self.settings.caching { builder.with_caching_enabled() } else { builder };
-        match &self.settings.logging {
-            Some(configs) => builder.with_logging_enabled(configs.clone()),
-            None => builder.with_logging_disabled(),
-        }
+        configured!(
+            KeyValueStoreBuilder::timestamped(&self.name, self.key.clone(), self.value.clone()),
+            self.settings
+        )
     }
 
     /// The timestamped window store for windows of `size_ms`, kept for `default_retention_ms` unless said otherwise.
@@ -245,17 +255,32 @@ impl<K: 'static, V: 'static> TableSpec<K, V> {
     ) -> WindowStoreBuilder<K, ValueAndTimestamp<V>> {
         let retention = self.retention_ms(default_retention_ms);
         let (key, value) = (self.key.clone(), self.value.clone());
-        let builder = WindowStoreBuilder::timestamped(&self.name, retention, size_ms, key, value)
-            .with_store_type(self.settings.store_type);
-        let builder = if self.settings.caching { builder.with_caching_enabled() } else { builder };
-        match &self.settings.logging {
-            Some(configs) => builder.with_logging_enabled(configs.clone()),
-            None => builder.with_logging_disabled(),
-        }
+        configured!(
+            WindowStoreBuilder::timestamped(&self.name, retention, size_ms, key, value),
+            self.settings
+        )
+    }
+
+    /// The session store, kept for `default_retention_ms` unless said otherwise.
+    pub(crate) fn session(&self, default_retention_ms: i64) -> SessionStoreBuilder<K, V> {
+        let retention = self.retention_ms(default_retention_ms);
+        let (key, value) = (self.key.clone(), self.value.clone());
+        configured!(SessionStoreBuilder::new(&self.name, retention, key, value), self.settings)
     }
 
     pub(crate) fn retention_ms(&self, default_ms: i64) -> i64 {
         self.settings.retention_ms.unwrap_or(default_ms)
+    }
+
+    /// A retention that was given and is shorter than the windows need; `of` says what they need it for.
+    pub(crate) fn short_retention(&self, needed_ms: i64, of: &str) -> Option<TopologyError> {
+        let given = self.retention_ms(needed_ms);
+        (given < needed_ms).then(|| {
+            TopologyError::Invalid(format!(
+                "the retention of store {} is {given} ms, less than {of}: make it {needed_ms} ms or more",
+                self.name
+            ))
+        })
     }
 }
 

@@ -8,8 +8,8 @@
 
 use kstreams_core::processor::{InitContext, ProcessResult, ProcessorContext, StoreHandle};
 use kstreams_state_stores::{
-    Flushed, KeyValueStore, Record, StateStore, StoreError, TimestampedKeyValueStore, TimestampedWindowStore,
-    ValueAndTimestamp, WindowStore, Windowed,
+    Flushed, KeyValueStore, Record, RecordContext, SessionStore, StateStore, StoreError,
+    TimestampedKeyValueStore, TimestampedWindowStore, ValueAndTimestamp, WindowStore, Windowed,
 };
 
 use super::Change;
@@ -18,7 +18,29 @@ use super::Change;
 pub(crate) trait TableBacking<K, V>: StateStore {
     fn is_cached(&self) -> bool;
     fn forward_flushed(&mut self, old_values: bool);
-    fn pop_flushed(&mut self) -> Result<Option<Flushed<K, ValueAndTimestamp<V>>>, StoreError>;
+    /// The next row that left the cache.
+    fn pop_flushed(&mut self) -> Result<Option<FlushedRow<K, V>>, StoreError>;
+}
+
+/// A row that left the cache, as it is to be forwarded, and the context of its last update.
+pub(crate) struct FlushedRow<K, V> {
+    record: Record<K, Change<V>>,
+    context: RecordContext,
+}
+
+impl<K, V> FlushedRow<K, V> {
+    fn new(key: K, value: Change<V>, timestamp: i64, context: RecordContext) -> Self {
+        let record = Record { key, value, timestamp, headers: context.headers.clone() };
+        FlushedRow { record, context }
+    }
+
+    /// A deleted row has the time of the update that deleted it.
+    fn of_timestamped(flushed: Flushed<K, ValueAndTimestamp<V>>) -> Self {
+        let Flushed { key, new, old, context } = flushed;
+        let timestamp = new.as_ref().map_or(context.timestamp, |new| new.timestamp);
+        let value = Change::new(new.map(|new| new.value), old.map(|old| old.value));
+        FlushedRow::new(key, value, timestamp, context)
+    }
 }
 
 impl<K: 'static, V: 'static> TableBacking<K, V> for TimestampedKeyValueStore<K, V> {
@@ -28,8 +50,8 @@ impl<K: 'static, V: 'static> TableBacking<K, V> for TimestampedKeyValueStore<K, 
     fn forward_flushed(&mut self, old_values: bool) {
         KeyValueStore::forward_flushed(self, old_values);
     }
-    fn pop_flushed(&mut self) -> Result<Option<Flushed<K, ValueAndTimestamp<V>>>, StoreError> {
-        KeyValueStore::pop_flushed(self)
+    fn pop_flushed(&mut self) -> Result<Option<FlushedRow<K, V>>, StoreError> {
+        Ok(KeyValueStore::pop_flushed(self)?.map(FlushedRow::of_timestamped))
     }
 }
 
@@ -40,8 +62,25 @@ impl<K: 'static, V: 'static> TableBacking<Windowed<K>, V> for TimestampedWindowS
     fn forward_flushed(&mut self, old_values: bool) {
         WindowStore::forward_flushed(self, old_values);
     }
-    fn pop_flushed(&mut self) -> Result<Option<Flushed<Windowed<K>, ValueAndTimestamp<V>>>, StoreError> {
-        WindowStore::pop_flushed(self)
+    fn pop_flushed(&mut self) -> Result<Option<FlushedRow<Windowed<K>, V>>, StoreError> {
+        Ok(WindowStore::pop_flushed(self)?.map(FlushedRow::of_timestamped))
+    }
+}
+
+impl<K: 'static, V: 'static> TableBacking<Windowed<K>, V> for SessionStore<K, V> {
+    fn is_cached(&self) -> bool {
+        SessionStore::is_cached(self)
+    }
+    fn forward_flushed(&mut self, old_values: bool) {
+        SessionStore::forward_flushed(self, old_values);
+    }
+    /// A session's time is its end.
+    fn pop_flushed(&mut self) -> Result<Option<FlushedRow<Windowed<K>, V>>, StoreError> {
+        let Some(Flushed { key, new, old, context }) = SessionStore::pop_flushed(self)? else {
+            return Ok(None);
+        };
+        let timestamp = key.window.end;
+        Ok(Some(FlushedRow::new(key, Change::new(new, old), timestamp, context)))
     }
 }
 
@@ -100,11 +139,10 @@ impl<S: StateStore + 'static> Forwarder<S> {
         }
         loop {
             let flushed = ctx.store(&self.store).store.pop_flushed()?;
-            let Some(Flushed { key, new, old, context }) = flushed else { return Ok(()) };
-            let timestamp = new.as_ref().map_or(context.timestamp, |new| new.timestamp);
-            let old = old.filter(|_| self.old_values).map(|old| old.value);
-            let value = Change::new(new.map(|new| new.value), old);
-            let record = Record { key, value, timestamp, headers: context.headers.clone() };
+            let Some(FlushedRow { mut record, context }) = flushed else { return Ok(()) };
+            if !self.old_values {
+                record.value.old = None;
+            }
             ctx.with_record_context(context, |ctx| ctx.forward(record))?;
         }
     }

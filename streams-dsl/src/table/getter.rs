@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use kstreams_core::processor::{InitContext, ProcessResult, StoreHandle, StoreScope};
-use kstreams_state_stores::{TimestampedKeyValueStore, TimestampedWindowStore, ValueAndTimestamp, Windowed};
+use kstreams_state_stores::{
+    SessionStore, TimestampedKeyValueStore, TimestampedWindowStore, ValueAndTimestamp, Windowed,
+};
 
 /// The value that a row of a parent becomes, if any.
 pub(crate) type Compute<K, P, V> = Arc<dyn Fn(&K, P) -> Option<V> + Send + Sync>;
@@ -77,6 +79,17 @@ impl<K: Send + 'static, V: Send + 'static> GetterSupplier<Windowed<K>, V> {
     }
 }
 
+impl<K: Send + 'static, V: Send + 'static> GetterSupplier<Windowed<K>, V> {
+    /// Reads the session store `name`.
+    pub(crate) fn of_session_store(name: &str) -> Self {
+        let store = name.to_owned();
+        GetterSupplier {
+            stores: vec![store.clone()],
+            make: Arc::new(move || Box::new(SessionGetter::<K, V> { name: store.clone(), store: None })),
+        }
+    }
+}
+
 struct StoreGetter<K, V> {
     name: String,
     store: Option<StoreHandle<TimestampedKeyValueStore<K, V>>>,
@@ -112,6 +125,29 @@ impl<K: 'static, V: 'static> ValueGetter<Windowed<K>, V> for WindowGetter<K, V> 
     ) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
         let Some(store) = &self.store else { return Ok(None) };
         Ok(stores.open(store).fetch_one(&key.key, key.window.start)?)
+    }
+}
+
+struct SessionGetter<K, V> {
+    name: String,
+    store: Option<StoreHandle<SessionStore<K, V>>>,
+}
+
+impl<K: 'static, V: 'static> ValueGetter<Windowed<K>, V> for SessionGetter<K, V> {
+    fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
+        self.store = Some(ctx.state_store(&self.name)?);
+        Ok(())
+    }
+
+    fn get(
+        &mut self,
+        key: &Windowed<K>,
+        stores: &mut StoreScope<'_>,
+    ) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
+        let Some(store) = &self.store else { return Ok(None) };
+        let timestamp = key.window.end;
+        let found = stores.open(store).fetch_session(&key.key, key.window.start, timestamp)?;
+        Ok(found.map(|value| ValueAndTimestamp { value, timestamp }))
     }
 }
 

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use kstreams_state_stores::{DynSerde, Windowed};
+use kstreams_state_stores::DynSerde;
 
 pub use change::{Change, ChangeSerde};
 pub(crate) use forward::{Forwarder, TableStore};
@@ -99,35 +99,18 @@ impl TableFlags {
 }
 
 /// A table that always has its store: an aggregate.
-pub(crate) struct StoredTable {
-    pub(crate) store: String,
+pub(crate) struct StoredTable<K, V> {
+    pub(crate) getter: GetterSupplier<K, V>,
     pub(crate) flags: Arc<TableFlags>,
 }
 
-impl<K: Send + 'static, V: Send + 'static> TableOrigin<K, V> for StoredTable {
+impl<K: Send + 'static, V: Send + 'static> TableOrigin<K, V> for StoredTable<K, V> {
     fn enable_old_values(&self, _force: bool) -> bool {
         self.flags.tell_old_values();
         true
     }
 
     fn getter(&self) -> GetterSupplier<K, V> {
-        GetterSupplier::of_store(&self.store)
-    }
-}
-
-/// A windowed aggregate, in its window store.
-pub(crate) struct StoredWindows {
-    pub(crate) store: String,
-    pub(crate) flags: Arc<TableFlags>,
-}
-
-impl<K: Send + 'static, V: Send + 'static> TableOrigin<Windowed<K>, V> for StoredWindows {
-    fn enable_old_values(&self, _force: bool) -> bool {
-        self.flags.tell_old_values();
-        true
-    }
-
-    fn getter(&self) -> GetterSupplier<Windowed<K>, V> {
-        GetterSupplier::of_window_store(&self.store)
+        self.getter.clone()
     }
 }
