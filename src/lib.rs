@@ -59,10 +59,11 @@ pub use kstreams_core::{
     topology,
 };
 pub use kstreams_dsl::{
-    Branched, BranchedKStream, Branches, Change, Consumed, GlobalKTable, Grouped, JoinWindows, Joined,
-    KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Named, Produced, Repartitioned,
-    StreamJoined, StreamsBuilder, TableMaterialization, TimeWindowedKStream, TimeWindows, UnlimitedWindows,
-    Unmaterialized, Windows,
+    Branched, BranchedKStream, Branches, Change, CogroupedKStream, Consumed, EmitStrategy, GlobalKTable,
+    Grouped, JoinWindows, Joined, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Named,
+    Produced, Repartitioned, SessionWindowedCogroupedKStream, SessionWindowedKStream, SessionWindows,
+    SlidingWindows, StreamJoined, StreamsBuilder, TableMaterialization, TimeWindowedCogroupedKStream,
+    TimeWindowedKStream, TimeWindows, UnlimitedWindows, Unmaterialized, WindowDefinition, Windows,
 };
 
 /// Records, serdes and state stores.
@@ -86,12 +87,12 @@ pub mod prelude {
     #[cfg(feature = "json")]
     pub use crate::state::Json;
     pub use crate::state::{
-        DefaultSerde, Headers, KeyValueStore, Record, Serde, Stores, TimestampedKeyValueStore,
+        DefaultSerde, Headers, KeyValueStore, Record, Serde, SessionStore, Stores, TimestampedKeyValueStore,
         TimestampedWindowStore, ValueAndTimestamp, Window, WindowStore, Windowed,
     };
     pub use crate::{
-        Branched, Consumed, GlobalKTable, Grouped, Joined, KGroupedStream, KStream, KTable, KafkaStreams,
-        Materialized, Named, Produced, Repartitioned, State, StreamsBuilder, StreamsConfig, StreamsError,
-        TimeWindows, Topology, TopologyError,
+        Branched, Consumed, EmitStrategy, GlobalKTable, Grouped, Joined, KGroupedStream, KStream, KTable,
+        KafkaStreams, Materialized, Named, Produced, Repartitioned, SessionWindows, SlidingWindows, State,
+        StreamsBuilder, StreamsConfig, StreamsError, TimeWindows, Topology, TopologyError,
     };
 }

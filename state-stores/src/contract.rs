@@ -115,6 +115,9 @@ pub struct StoreSpec {
     pub window_size_ms: Option<i64>,
     /// Whether the changelog has the headers of the record that made each update (join stores).
     pub logs_headers: bool,
+    /// Whether final results of windows are read from it, when they close: in RocksDB a window is then seen 1 ms longer,
+    /// and a closed session as long as its segment lives.
+    pub final_results: bool,
     /// Whether several values of one key and window are kept, each with a sequence number (join stores).
     pub retain_duplicates: bool,
 }

@@ -10,6 +10,8 @@ use crate::keys::KeyLayout;
 pub(crate) struct Expiry {
     layout: KeyLayout,
     retention_ms: i64,
+    /// How much longer than the retention windows are seen, in ms.
+    seen_longer_ms: i64,
     observed: i64,
     committed: i64,
     /// Prefix below which everything was removed already.
@@ -21,7 +23,21 @@ const NO_TIME: i64 = -1;
 
 impl Expiry {
     pub(crate) fn new(layout: KeyLayout, retention_ms: i64) -> Self {
-        Expiry { layout, retention_ms, observed: NO_TIME, committed: NO_TIME, removed_below: 0 }
+        Expiry {
+            layout,
+            retention_ms,
+            seen_longer_ms: 0,
+            observed: NO_TIME,
+            committed: NO_TIME,
+            removed_below: 0,
+        }
+    }
+
+    /// For windows whose final results are read when they close: in RocksDB they are seen 1 ms longer, so that they are
+    /// still there when retention and grace are the same (`AbstractDualSchemaRocksDBSegmentedBytesStore`).
+    pub(crate) fn for_final_results(mut self) -> Self {
+        self.seen_longer_ms = i64::from(self.layout.is_segmented());
+        self
     }
 
     /// Greatest window start (or session end) put so far; -1 before the first.
@@ -57,7 +73,15 @@ impl Expiry {
 
     /// Windows that start before this are hidden from reads.
     pub(crate) fn visible_from(&self) -> i64 {
-        self.observed.saturating_sub(self.retention_ms).saturating_add(1)
+        self.observed.saturating_sub(self.retention_ms).saturating_add(1 - self.seen_longer_ms)
+    }
+
+    /// What is older than this is not kept.
+    pub(crate) fn live_from(&self) -> i64 {
+        match self.layout {
+            KeyLayout::Segments { interval_ms, .. } => self.least_live_prefix().saturating_mul(interval_ms),
+            KeyLayout::Plain | KeyLayout::Times { .. } => self.visible_from(),
+        }
     }
 
     fn least_live_prefix(&self) -> i64 {

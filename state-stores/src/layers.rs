@@ -18,7 +18,7 @@ use crate::below::Below;
 use crate::budget::CacheBudget;
 use crate::cache::NamedCache;
 use crate::cache_layer::{CacheLayer, FlushedBytes, Forwarding};
-use crate::contract::{CacheStats, RestoreRecord, StoreContext, StoreEnvironment, StoreSpec};
+use crate::contract::{CacheStats, RestoreRecord, StoreContext, StoreEnvironment, StoreKind, StoreSpec};
 use crate::cursor::{CopiedCursor, Cursor, KeyRange, Merged, Selected, Selection};
 use crate::engine::Engine;
 use crate::expiry::Expiry;
@@ -41,7 +41,11 @@ impl Layers {
         env: &StoreEnvironment,
     ) -> Result<Self, StoreError> {
         let windowed = layout != KeyLayout::Plain;
-        let mut expiry = windowed.then(|| Expiry::new(layout, spec.retention_ms.unwrap_or(i64::MAX)));
+        let mut expiry = windowed.then(|| {
+            let expiry = Expiry::new(layout, spec.retention_ms.unwrap_or(i64::MAX));
+            let is_window = spec.final_results && spec.kind != StoreKind::Session;
+            if is_window { expiry.for_final_results() } else { expiry }
+        });
         if let Some(expiry) = &mut expiry
             && let Some((newest, _)) = engine.cursor(&KeyRange::default(), true)?.entry()
             && let Some(prefix) = newest.first_chunk()
@@ -165,9 +169,29 @@ impl Layers {
         reverse: bool,
         select: Option<&dyn Fn(i64) -> S>,
     ) -> Result<Box<dyn Cursor + Send + '_>, StoreError> {
+        let visible_from = self.below.visible_from();
+        self.scan_from(visible_from, range, reverse, select)
+    }
+
+    /// As [`scan`](Self::scan), where everything that is kept is seen, expired or not.
+    pub(crate) fn scan_kept<S: Selection + Send + 'static>(
+        &mut self,
+        range: &KeyRange,
+        select: Option<&dyn Fn(i64) -> S>,
+    ) -> Result<Box<dyn Cursor + Send + '_>, StoreError> {
+        let live_from = self.below.expiry.as_ref().map_or(i64::MIN, Expiry::live_from);
+        self.scan_from(live_from, range, false, select)
+    }
+
+    fn scan_from<S: Selection + Send + 'static>(
+        &mut self,
+        visible_from: i64,
+        range: &KeyRange,
+        reverse: bool,
+        select: Option<&dyn Fn(i64) -> S>,
+    ) -> Result<Box<dyn Cursor + Send + '_>, StoreError> {
         self.check_open()?;
         let Layers { cache, below, .. } = self;
-        let visible_from = below.visible_from();
         let overlay: Box<dyn Cursor + Send + '_> = Box::new(below.overlay.cursor(range, reverse));
         let engine = below.engine.cursor(range, reverse)?;
         let mut merged: Box<dyn Cursor + Send + '_> = Box::new(Merged::new(vec![overlay, engine], reverse));

@@ -37,8 +37,8 @@ mod overlay;
 mod record;
 mod rocks;
 mod serde;
-mod shared;
 mod session;
+mod shared;
 mod shared_bytes;
 mod stores;
 pub mod testing;
@@ -65,8 +65,8 @@ pub use rocks::{BulkRestore, BulkRestored, RocksDbConfigSetter, RocksDbResources
 #[cfg(feature = "json")]
 pub use serde::Json;
 pub use serde::{DefaultSerde, DynSerde, ListSerde, Serde, SerdeError};
-pub use shared::{SharedBackend, SharedStores};
 pub use session::{SessionIterator, SessionStore};
+pub use shared::{SharedBackend, SharedStores};
 pub use stores::{KeyValueStoreBuilder, SessionStoreBuilder, Stores, WindowStoreBuilder};
 pub use timestamped::ValueAndTimestampSerde;
 pub use view::{ReadView, StoreIterator};

@@ -183,7 +183,8 @@ impl<K: 'static, V: 'static> SessionStore<K, V> {
     }
 
     /// The sessions of all keys that end from `earliest_end` to `latest_end`, in the order of time that the JVM's stores
-    /// for final results have: in RocksDB by end, start and key, in memory by end, key and start.
+    /// for final results have: in RocksDB by end, start and key, in memory by end, key and start. In RocksDB sessions
+    /// that have expired are among them as long as their segment lives.
     ///
     /// # Errors
     /// As [`fetch`](Self::fetch).
@@ -194,7 +195,10 @@ impl<K: 'static, V: 'static> SessionStore<K, V> {
     ) -> Result<Vec<(Windowed<K>, V)>, StoreError> {
         let by_time = self.timed.layers.layout().is_by_time();
         let query = self.timed.of_keys(None, None, earliest_end, latest_end)?;
-        let mut found = self.timed.scan(&query, false, session)?.collect::<Result<Vec<_>, _>>()?;
+        if query.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut found = self.timed.scan_kept(&query, session)?.collect::<Result<Vec<_>, _>>()?;
         if !by_time {
             found.sort_by_key(|(session, _)| (session.window.end, session.window.start));
         }

@@ -216,6 +216,13 @@ impl<K: 'static, V: 'static> WindowStoreBuilder<K, V> {
         WindowStoreBuilder { spec, key, value }
     }
 
+    /// Final results of windows that have closed are read from the store (see [`StoreSpec::final_results`]).
+    #[must_use]
+    pub fn for_final_results(mut self) -> Self {
+        self.spec.final_results = true;
+        self
+    }
+
     /// Keeps all values of a key and window instead of the last (join stores). Such a store is never cached.
     #[must_use]
     pub fn retain_duplicates(mut self) -> Self {
@@ -298,6 +305,13 @@ impl<K: 'static, V: 'static> SessionStoreBuilder<K, V> {
         SessionStoreBuilder { spec, key, value }
     }
 
+    /// Final results of sessions that have closed are read from the store (see [`StoreSpec::final_results`]).
+    #[must_use]
+    pub fn for_final_results(mut self) -> Self {
+        self.spec.final_results = true;
+        self
+    }
+
     common_settings!();
 }
 
@@ -356,6 +370,7 @@ fn default_spec(name: impl Into<String>, kind: StoreKind) -> StoreSpec {
         window_size_ms: None,
         logs_headers: false,
         retain_duplicates: false,
+        final_results: false,
     }
 }
 

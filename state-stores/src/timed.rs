@@ -120,6 +120,20 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         Ok(Box::new(Entries::new(cursor, decode)))
     }
 
+    /// As [`scan`](Self::scan), where everything that is kept is seen, expired or not.
+    pub(crate) fn scan_kept<T>(
+        &mut self,
+        query: &WindowQuery,
+        item: impl Fn(&Serdes<K, V>, TimedKey<'_>, &[u8]) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<StoreIterator<'_, T>, StoreError>
+    where
+        T: 'static,
+    {
+        let decode = self.decode(item);
+        let cursor = self.layers.scan_kept(&query.range(), Some(&|time| query.starting_from(time)))?;
+        Ok(Box::new(Entries::new(cursor, decode)))
+    }
+
     /// As [`scan`](Self::scan), of the entries as they are now, for another thread.
     pub(crate) fn view<T>(
         &mut self,

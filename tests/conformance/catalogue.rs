@@ -257,3 +257,22 @@ pub(crate) fn aggregator(
     };
     Ok(Some(Val::Text(result)))
 }
+
+/// A merger of the aggregates of two sessions.
+pub(crate) fn merger(spec: &str, one: &Option<Val>, other: &Option<Val>) -> Option<Val> {
+    let number = |value: &Option<Val>| match value {
+        Some(Val::Long(number)) => *number,
+        _ => 0,
+    };
+    let (a, b) = (text(one).unwrap_or_default(), text(other).unwrap_or_default());
+    Some(Val::Text(match spec {
+        "sum" => return Some(Val::Long(number(one) + number(other))),
+        "concat" => format!("{a}{b}"),
+        "concat-sep" if a.is_empty() => b,
+        "concat-sep" if b.is_empty() => a,
+        "concat-sep" => format!("{a},{b}"),
+        "max" if a.as_bytes() >= b.as_bytes() => a,
+        "max" => b,
+        other => panic!("the catalogue has no merger {other}"),
+    }))
+}

@@ -19,6 +19,7 @@ mod stateful;
 mod stores;
 mod types;
 mod value;
+mod windowed;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kstreams::processor::RecordMetadata;
 use kstreams::topology::{Extracted, ExtractorRecord, SinkTopic};
 use kstreams::{
-    Branched, Consumed, GlobalKTable, KGroupedStream, KGroupedTable, KStream, Named, Produced, Repartitioned,
-    StreamsBuilder, TimeWindowedKStream, Topology,
+    Branched, CogroupedKStream, Consumed, GlobalKTable, KGroupedStream, KGroupedTable, KStream, Named,
+    Produced, Repartitioned, StreamsBuilder, Topology,
 };
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ use super::run::{Log, Program, SinkTypes};
 use super::stores::StoreReader;
 use super::types::{AsKey, AsVal, OK, OV, Serdes, Stream, Table, Types, WK, on};
 use super::value::{Key, KeyKind, KeySerde, Val, ValSerde, text};
+use super::windowed::Windowed;
 
 /// Why a program could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +35,8 @@ pub(super) enum Var {
     Global(GlobalKTable<OK, OV>),
     Grouped(KGroupedStream<OK, OV>, Types),
     GroupedTable(KGroupedTable<OK, OV>, Types),
-    Windowed(TimeWindowedKStream<OK, OV>, Types),
+    Windowed(Windowed, Types),
+    Cogrouped(CogroupedKStream<OK, OV>, Types),
 }
 
 /// Builds a case's program.
@@ -130,6 +132,7 @@ impl Building {
             "groupByKey" | "groupBy" => self.group(statement),
             "windowedBy" => self.windowed_by(statement),
             "count" | "reduce" | "aggregate" => self.aggregation(statement),
+            "cogroup" => self.cogroup(statement),
             "join" => self.join(statement),
             "process" => self.process(statement),
             "processValues" => self.process_values(statement),

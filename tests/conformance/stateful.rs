@@ -1,16 +1,15 @@
 //! Statements that keep state: tables, groupings, aggregations.
 
 use kstreams::state::ValueAndTimestamp;
-use kstreams::{
-    Grouped, KGroupedStream, KGroupedTable, Materialized, TimeWindowedKStream, TimeWindows, UnlimitedWindows,
-};
+use kstreams::{Grouped, KGroupedStream, KGroupedTable, Materialized, TimeWindowedKStream};
 use serde_json::Value;
 
 use super::catalogue;
-use super::program::{Building, Built, ProgramError, Var, ms, must, named, not_there_yet, opt, s, text_of};
+use super::program::{Building, Built, ProgramError, Var, must, named, not_there_yet, opt, s, text_of};
 use super::stores::{KvReader, StoreReader, WindowReader};
 use super::types::{AsKey, OK, OV, Serdes, Stream, Table, Types, WK};
 use super::value::{Key, KeyKind, KeySerde, Val, ValSerde, show, text};
+use super::windowed::Windowed;
 
 impl Building {
     /// The statement's Materialized, with a reader registered for a named store.
@@ -131,37 +130,12 @@ impl Building {
         }
     }
 
-    pub(super) fn windowed_by(&mut self, statement: &Value) -> Built {
-        let Var::Grouped(grouped, types) = self.var(statement, "in")? else {
-            return not_there_yet(statement);
-        };
-        if !matches!(statement["emit"].as_str(), None | Some("on-window-update")) {
-            return Err(ProgramError::NotThereYet("emit".to_owned()));
-        }
-        let window = &statement["window"];
-        let windows = TimeWindows::of_size_and_grace(ms(window, "size_ms"), ms(window, "grace_ms"));
-        let (windowed, size) = match window["type"].as_str() {
-            Some("tumbling") => (grouped.windowed_by(windows), window["size_ms"].as_i64()),
-            Some("hopping") => (
-                grouped.windowed_by(windows.advance_by(ms(window, "advance_ms"))),
-                window["size_ms"].as_i64(),
-            ),
-            Some("unlimited") => {
-                let start = window["start_ms"].as_i64().unwrap_or(0);
-                (grouped.windowed_by(UnlimitedWindows::of().start_on_ms(start)), None)
-            }
-            other => return Err(ProgramError::NotThereYet(format!("{other:?} windows"))),
-        };
-        let key = KeyKind::TimeWindow(size.unwrap_or(i64::MAX));
-        self.set(statement, Var::Windowed(windowed, Types { key, ..types }))
-    }
-
     pub(super) fn aggregation(&mut self, statement: &Value) -> Built {
         let (grouped, types) = match self.var(statement, "in")? {
             Var::Grouped(grouped, types) => (Aggregable::Stream(grouped), types),
-            Var::Windowed(windowed, types) => (Aggregable::Windowed(windowed), types),
+            Var::Windowed(Windowed::Time(windowed), types) => (Aggregable::Windowed(windowed), types),
             Var::GroupedTable(grouped, types) => (Aggregable::Table(grouped), types),
-            _ => return not_there_yet(statement),
+            other => return self.session_or_cogroup(statement, other),
         };
         let windowed = matches!(grouped, Aggregable::Windowed(_));
         let (f, sub, name) = (s(statement, "fn"), s(statement, "sub"), named(statement));
@@ -223,13 +197,13 @@ fn grouped(name: Option<String>, types: Types) -> Grouped<Option<KeySerde>, Opti
 }
 
 /// A reducer of texts; where the values are longs its result is turned back.
-fn reducer(spec: String, long: bool) -> impl Fn(OV, OV) -> OV + Send + Sync + 'static {
+pub(super) fn reducer(spec: String, long: bool) -> impl Fn(OV, OV) -> OV + Send + Sync + 'static {
     move |aggregate, value| {
         let reduced = catalogue::reducer(&spec, &text(&aggregate).unwrap_or_default(), &show(&value));
         reduced.map(|text| if long { Val::Long(catalogue::num(Some(&text))) } else { Val::Text(text) })
     }
 }
 
-fn aggregator(spec: String) -> impl Fn(&OK, OV, OV) -> OV + Send + Sync + 'static {
+pub(super) fn aggregator(spec: String) -> impl Fn(&OK, OV, OV) -> OV + Send + Sync + 'static {
     move |key, value, aggregate| must(catalogue::aggregator(&spec, key, &value, &aggregate))
 }

@@ -1,11 +1,11 @@
 //! Reading stores for the kit's queries and final contents.
 
-use kstreams::state::{KeyValueStore, ValueAndTimestamp, WindowStore, Windowed};
+use kstreams::state::{KeyValueStore, SessionStore, ValueAndTimestamp, WindowStore, Windowed};
 use kstreams_test::TopologyTestDriver;
 use serde_json::{Value, json};
 
 use super::run::{rendered, value_json};
-use super::types::{AsKey, AsVal, OK};
+use super::types::{AsKey, AsVal, OK, OV};
 use super::value::{Key, Val};
 
 type AnyError = Box<dyn std::error::Error>;
@@ -25,6 +25,18 @@ pub(crate) trait Cell: Clone + Send + 'static {
 impl Cell for Val {
     fn cells(self) -> Vec<Value> {
         vec![value_json(Some(self))]
+    }
+}
+
+impl Cell for OV {
+    fn cells(self) -> Vec<Value> {
+        vec![value_json(self)]
+    }
+}
+
+impl Cell for i64 {
+    fn cells(self) -> Vec<Value> {
+        vec![self.into()]
     }
 }
 
@@ -129,6 +141,43 @@ impl<V: Cell> StoreReader for WindowReader<V> {
         let mut rows = self.query(driver, &json!({ "op": "all" })).unwrap_or_default();
         rows.sort_by(|a, b| a[0].as_str().map(str::as_bytes).cmp(&b[0].as_str().map(str::as_bytes)));
         json!({ "type": "window", "rows": rows })
+    }
+}
+
+/// A session store whose values are `V`.
+pub(crate) struct SessionReader<V>(String, std::marker::PhantomData<V>);
+
+impl<V> SessionReader<V> {
+    pub(crate) fn new(store: &str) -> Self {
+        SessionReader(store.to_owned(), std::marker::PhantomData)
+    }
+}
+
+impl<V: Cell> StoreReader for SessionReader<V> {
+    fn query(&self, driver: &TopologyTestDriver, query: &Value) -> Result<Vec<Value>, AnyError> {
+        let (from, to) = (key_of(query, "from"), key_of(query, "to"));
+        let key = key_of(query, "key");
+        let (end, start) = (query["time_from"].as_i64().unwrap_or(0), query["time_to"].as_i64().unwrap_or(0));
+        let op = query["op"].as_str().unwrap_or_default();
+        driver.with_store(&self.0, |store: &mut SessionStore<OK, V>| -> Result<_, AnyError> {
+            let found = match (op, &key) {
+                ("fetch", Some(key)) => store.fetch(key)?,
+                ("backward-fetch", Some(key)) => store.backward_fetch(key)?,
+                ("fetch-keys", _) => store.fetch_range(from.as_ref(), to.as_ref())?,
+                ("backward-fetch-keys", _) => store.backward_fetch_range(from.as_ref(), to.as_ref())?,
+                ("find-sessions", Some(key)) => store.find_sessions(key, end, start)?,
+                ("backward-find-sessions", Some(key)) => store.backward_find_sessions(key, end, start)?,
+                (other, _) => return Err(format!("no query {other}").into()),
+            };
+            let found = found.collect::<Result<Vec<_>, _>>()?;
+            Ok(found.into_iter().map(|(key, value)| row(windowed(key), value)).collect())
+        })?
+    }
+
+    fn contents(&self, driver: &TopologyTestDriver) -> Value {
+        let mut rows = self.query(driver, &json!({ "op": "fetch-keys" })).unwrap_or_default();
+        rows.sort_by(|a, b| a[0].as_str().map(str::as_bytes).cmp(&b[0].as_str().map(str::as_bytes)));
+        json!({ "type": "session", "rows": rows })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The Rust types behind the kit's static types, and how each is written.
 
-use kstreams::state::{Serde, SerdeError, Windowed, WindowedSerde};
+use kstreams::state::{Serde, SerdeError, SessionWindowedSerde, Windowed, WindowedSerde};
 use kstreams::{KStream, KTable};
 
 use super::value::{Key, KeyKind, KeySerde, Val, ValSerde, text};
@@ -131,34 +131,43 @@ impl Serdes for i64 {
     }
 }
 
-/// [`WindowedSerde`] of the kit's keys, for windows of a size known at run time.
+/// The library's serdes of windowed keys, chosen at run time.
 #[derive(Clone)]
-pub(crate) struct WindowedKeySerde(WindowedSerde<Option<KeySerde>>);
+pub(crate) enum WindowedKeySerde {
+    Time(WindowedSerde<Option<KeySerde>>),
+    Session(SessionWindowedSerde<Option<KeySerde>>),
+}
 
 impl Default for WindowedKeySerde {
     fn default() -> Self {
-        WindowedKeySerde(WindowedSerde::new(None, i64::MAX))
+        WindowedKeySerde::Time(WindowedSerde::new(None, i64::MAX))
     }
 }
 
 impl Serde for WindowedKeySerde {
     type Target = WK;
     fn serialize(&self, key: &WK, out: &mut Vec<u8>) -> Result<(), SerdeError> {
-        self.0.serialize(key, out)
+        match self {
+            WindowedKeySerde::Time(serde) => serde.serialize(key, out),
+            WindowedKeySerde::Session(serde) => serde.serialize(key, out),
+        }
     }
     fn deserialize(&self, bytes: &[u8]) -> Result<WK, SerdeError> {
-        self.0.deserialize(bytes)
+        match self {
+            WindowedKeySerde::Time(serde) => serde.deserialize(bytes),
+            WindowedKeySerde::Session(serde) => serde.deserialize(bytes),
+        }
     }
 }
 
 impl Serdes for WK {
     type Serde = WindowedKeySerde;
     fn serde(types: Types) -> Self::Serde {
-        let size = match types.key {
-            KeyKind::TimeWindow(size) => size,
-            KeyKind::Text => i64::MAX,
-        };
-        WindowedKeySerde(WindowedSerde::new(None, size))
+        match types.key {
+            KeyKind::Session => WindowedKeySerde::Session(SessionWindowedSerde::new(None)),
+            KeyKind::TimeWindow(size) => WindowedKeySerde::Time(WindowedSerde::new(None, size)),
+            KeyKind::Text => WindowedKeySerde::default(),
+        }
     }
 }
 

@@ -62,6 +62,15 @@ pub(crate) enum KeyKind {
     Text,
     /// Windows of this size in ms; the end is start + size.
     TimeWindow(i64),
+    /// Sessions.
+    Session,
+}
+
+impl KeyKind {
+    /// Windows of the size that a field tells, in ms.
+    pub(crate) fn of_size(window: &serde_json::Value, field: &str) -> Self {
+        KeyKind::TimeWindow(window[field].as_i64().unwrap_or(i64::MAX))
+    }
 }
 
 /// The serde of keys of one kind.
@@ -88,6 +97,11 @@ impl Serde for KeySerde {
                 out.extend_from_slice(text.as_bytes());
                 out.extend_from_slice(&start.to_be_bytes());
             }
+            (KeyKind::Session, Key::Windowed(text, start, end)) => {
+                out.extend_from_slice(text.as_bytes());
+                out.extend_from_slice(&end.to_be_bytes());
+                out.extend_from_slice(&start.to_be_bytes());
+            }
             (kind, key) => return Err(SerdeError::other(format!("{key:?} is no key of kind {kind:?}"))),
         }
         Ok(())
@@ -101,6 +115,11 @@ impl Serde for KeySerde {
                 let start = long_at(bytes, 8).ok_or_else(short)?;
                 let end = start.checked_add(size).filter(|end| *end >= 0).unwrap_or(i64::MAX);
                 Key::Windowed(utf8(&bytes[..bytes.len() - 8]), start, end)
+            }
+            KeyKind::Session => {
+                let end = long_at(bytes, 16).ok_or_else(short)?;
+                let start = long_at(bytes, 8).ok_or_else(short)?;
+                Key::Windowed(utf8(&bytes[..bytes.len() - 16]), start, end)
             }
         })
     }

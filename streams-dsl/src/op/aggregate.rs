@@ -63,12 +63,7 @@ impl<K, V: 'static> Aggregation<K, V, V> {
             prefix: "KSTREAM-REDUCE-",
             initial: Arc::new(|| None),
             apply: Arc::new(move |_, value, aggregate| add(aggregate, value)),
-            // The later session's aggregate is the aggregate, what was merged before is the value
-            // (`SessionWindowedKStreamImpl.mergerForAggregator`).
-            merge: Arc::new(move |_, merged, session| match merged {
-                None => Some(session),
-                Some(merged) => merge(Some(session), merged),
-            }),
+            merge: Arc::new(move |_, merged, session| merge(merged, session)),
         }
     }
 }

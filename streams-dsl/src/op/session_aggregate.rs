@@ -47,7 +47,7 @@ builder
 # builder.build().unwrap();
 ```",
     reduce: "The values of each key and session combined: the first one is the first aggregate, then
-`reducer(aggregate, value)`; the aggregates of two sessions that become one by `reducer(later, earlier)`. Null keys,
+`reducer(aggregate, value)`; the aggregates of two sessions that become one by `reducer(earlier, later)`. Null keys,
 null values and late records as for [`count`](Self::count).",
     aggregate(aggregate_sessions, merger): "The values of each key and session aggregated into another type. For each record
 `initializer` gives an aggregate, `merger(key, aggregate, session)` adds each session that it joins, earliest end
@@ -138,7 +138,9 @@ impl Shape for BySession {
         A: Clone + Send + 'static,
     {
         let builder = store.session(self.windows.close_delay_ms());
-        let builder = if self.emit.on_close { builder.with_caching_disabled() } else { builder };
+        // Final results and a cache do not go together for sessions, as in the JVM.
+        let builder =
+            if self.emit.on_close { builder.with_caching_disabled().for_final_results() } else { builder };
         topology.add_state_store(builder, &[node]).map(|_| ())
     }
 }

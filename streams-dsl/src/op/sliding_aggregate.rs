@@ -11,7 +11,7 @@
 //! No window starts below 0: records *early* in time (before the time difference) share one window from 0 as their left
 //! one, and are handled the other way round. Early records never lead to final results, as in the JVM.
 
-use kstreams_core::processor::{InitContext, ProcessResult, Processor};
+use kstreams_core::processor::{InitContext, ProcessError, ProcessResult, Processor};
 use kstreams_state_stores::{Record, ValueAndTimestamp, Window, Windowed};
 
 use super::window_aggregate::{Aggregate, WindowContext, WindowTable};
@@ -242,6 +242,10 @@ where
         if record.timestamp.saturating_add(difference_ms) < close_time {
             ctx.drop_record("all windows of the record are closed");
             return Ok(());
+        }
+        if difference_ms == 0 {
+            // The JVM's builder takes it, and the first record fails.
+            return Err(ProcessError::msg("sliding windows need a time difference of at least 1 ms"));
         }
         if record.timestamp < difference_ms {
             return self.process_early(&record, close_time, ctx);

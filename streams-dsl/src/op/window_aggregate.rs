@@ -5,7 +5,8 @@
 //! time is in, the earliest first, as long as the window's end is after the node's observed stream time less the grace;
 //! each window that is closed already counts as a record dropped. The row's timestamp is the highest of the records in
 //! it, the result's headers are the record's. The windows are stored for size plus grace (or the given retention),
-//! logged, and cached. With `emit_strategy` on close, each window is one result (`emit_final`) and nothing is cached.
+//! logged, and cached. With `emit_strategy` on close, each window is one result (`emit_final`); sliding windows are not
+//! cached then, as in the JVM.
 
 use kstreams_core::processor::{InitContext, ProcessResult, Processor, ProcessorContext};
 use kstreams_core::{Topology, TopologyError};
@@ -120,7 +121,11 @@ impl Shape for ByTime {
         A: Clone + Send + 'static,
     {
         let builder = store.window(self.windows.size_ms(), self.windows.min_retention_ms());
-        let builder = if self.emit.on_close { builder.with_caching_disabled() } else { builder };
+        let builder = match (self.emit.on_close, self.windows.sliding()) {
+            (false, _) => builder,
+            (true, None) => builder.for_final_results(),
+            (true, Some(_)) => builder.for_final_results().with_caching_disabled(),
+        };
         topology.add_state_store(builder, &[node]).map(|_| ())
     }
 }
@@ -163,7 +168,10 @@ where
 
     pub(crate) fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
         self.final_results = self.emit.on_close.then(|| FinalResults::open(&self.store, ctx));
-        self.forwarder = Some(Forwarder::open(&self.store, self.old_values, ctx)?);
+        self.forwarder = Some(match self.emit.on_close {
+            true => Forwarder::silent(&self.store, ctx)?,
+            false => Forwarder::open(&self.store, self.old_values, ctx)?,
+        });
         Ok(())
     }
 

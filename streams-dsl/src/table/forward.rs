@@ -107,6 +107,11 @@ impl<S: StateStore + 'static> Forwarder<S> {
         Ok(Forwarder { store, cached, old_values })
     }
 
+    /// For the store `name` of a node that forwards no changes: what leaves its cache is only written down.
+    pub(crate) fn silent(name: &str, ctx: &mut InitContext<'_>) -> ProcessResult<Self> {
+        Ok(Forwarder { store: ctx.state_store::<S>(name)?, cached: false, old_values: false })
+    }
+
     /// After a put: forwards the change, or whatever the put drove out of the cache.
     pub(crate) fn forward<K, V>(
         &self,
