@@ -62,8 +62,9 @@ pub use kstreams_dsl::{
     Branched, BranchedKStream, Branches, Change, CogroupedKStream, Consumed, EmitStrategy, GlobalKTable,
     Grouped, JoinWindows, Joined, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Named,
     Produced, Repartitioned, SessionWindowedCogroupedKStream, SessionWindowedKStream, SessionWindows,
-    SlidingWindows, StreamJoined, StreamsBuilder, TableMaterialization, TimeWindowedCogroupedKStream,
-    TimeWindowedKStream, TimeWindows, UnlimitedWindows, Unmaterialized, WindowDefinition, Windows,
+    SlidingWindows, StreamJoined, StreamsBuilder, TableJoined, TableMaterialization,
+    TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows, UnlimitedWindows, Unmaterialized,
+    WindowDefinition, Windows,
 };
 
 /// Records, serdes and state stores.

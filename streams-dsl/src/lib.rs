@@ -52,7 +52,7 @@ pub use join_windows::JoinWindows;
 pub use op::split::{BranchedKStream, Branches};
 pub use options::{
     Branched, ByType, Consumed, Grouped, Joined, Materialized, Named, Produced, Repartitioned, SerdeFor,
-    SerdeOverride, StreamJoined, TableMaterialization, Unmaterialized,
+    SerdeOverride, StreamJoined, TableJoined, TableMaterialization, Unmaterialized,
 };
 pub use stream::KStream;
 pub use table::{Change, ChangeSerde, GlobalKTable, KTable};

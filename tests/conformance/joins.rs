@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use kstreams::{JoinWindows, Joined, KStream, KTable, Named, StreamJoined};
+use kstreams::{JoinWindows, Joined, KStream, KTable, Materialized, Named, StreamJoined, TableJoined};
 use serde_json::Value;
 
 use super::catalogue;
-use super::program::{Building, Built, ProgramError, Var, must, named, opt, s};
+use super::program::{Building, Built, ProgramError, Var, must, named, opt, s, text_of};
 use super::types::{AsKey, AsVal, OK, OV, Serdes, Stream, Table, Types, WK};
-use super::value::text;
+use super::value::{Key, KeySerde, ValSerde, text};
 
 /// A joiner of key, left and right, whatever their Rust types.
 fn joiner(statement: &Value) -> impl Fn(&OK, OV, OV) -> OV + Clone + Send + Sync + 'static {
@@ -80,6 +80,25 @@ impl Building {
         }
     }
 
+    pub(super) fn foreign_key_join(&mut self, statement: &Value) -> Built {
+        let (Var::Table(left, types), Var::Table(right, other)) =
+            (self.var(statement, "in")?, self.var(statement, "other")?)
+        else {
+            return other_keys();
+        };
+        let sides = (types, other);
+        let types = Types { long: false, ..types };
+        let materialized = self.materialized_or_serdes::<OK, OV>(statement, types, false)?;
+        let joined: KTable<OK, OV> = match (left, right) {
+            (Table::Tt(l), Table::Tt(r)) => by_foreign_key(&l, &r, (statement, sides), materialized),
+            (Table::Tt(l), Table::Tl(r)) => by_foreign_key(&l, &r, (statement, sides), materialized),
+            (Table::Tl(l), Table::Tt(r)) => by_foreign_key(&l, &r, (statement, sides), materialized),
+            (Table::Tl(l), Table::Tl(r)) => by_foreign_key(&l, &r, (statement, sides), materialized),
+            _ => return other_keys(),
+        };
+        self.set(statement, Var::Table(joined.into(), types))
+    }
+
     fn tables<K, L, R>(
         &mut self,
         left: &KTable<K, L>,
@@ -118,6 +137,31 @@ fn tables<K: AsKey, L: AsVal, R: AsVal>(
             left.left_join_with(right, move |l, r| join(&None, l.val(), or_null(r)), name, materialized)
         }
         _ => left.outer_join_with(right, move |l, r| join(&None, or_null(l), or_null(r)), name, materialized),
+    }
+}
+
+fn by_foreign_key<L: AsVal + Serdes, R: AsVal + Serdes>(
+    left: &KTable<OK, L>,
+    right: &KTable<OK, R>,
+    (statement, (this, other)): (&Value, (Types, Types)),
+    materialized: Materialized<Option<KeySerde>, Option<ValSerde>>,
+) -> KTable<OK, OV> {
+    let (spec, join) = (s(statement, "extract"), joiner(statement));
+    let extract = move |key: &OK, value: &L| text_of(&spec, key, &value.val()).map(Key::Text);
+    let (key, value) = (OK::serde(this), L::serde(this));
+    let mut joined = TableJoined::with(key, value, OK::serde(other), R::serde(other));
+    if let Some(name) = opt(statement, "named") {
+        joined = joined.with_name(name);
+    }
+    match statement["kind"].as_str() {
+        Some("inner") => {
+            let join = move |l: L, r: R| join(&None, l.val(), r.val());
+            left.join_on_foreign_key_with(right, extract, join, joined, materialized)
+        }
+        _ => {
+            let join = move |l: L, r: Option<R>| join(&None, l.val(), or_null(r));
+            left.left_join_on_foreign_key_with(right, extract, join, joined, materialized)
+        }
     }
 }
 

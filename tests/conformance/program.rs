@@ -134,6 +134,7 @@ impl Building {
             "count" | "reduce" | "aggregate" => self.aggregation(statement),
             "cogroup" => self.cogroup(statement),
             "join" => self.join(statement),
+            "fkJoin" => self.foreign_key_join(statement),
             "process" => self.process(statement),
             "processValues" => self.process_values(statement),
             "store" => self.store(statement),

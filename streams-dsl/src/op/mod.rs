@@ -6,6 +6,7 @@ mod aggregate_table;
 pub(crate) mod cogroup;
 mod emit_final;
 mod filter;
+mod foreign_key_join;
 pub(crate) mod global_table;
 mod group_by;
 mod map;

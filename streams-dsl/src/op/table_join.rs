@@ -245,7 +245,8 @@ where
     }
 }
 
-fn connect(topology: &mut Topology, node: &str, stores: &[String]) -> Result<(), TopologyError> {
+/// Gives a node the stores that it looks values up in.
+pub(crate) fn connect(topology: &mut Topology, node: &str, stores: &[String]) -> Result<(), TopologyError> {
     let stores: Vec<&str> = stores.iter().map(String::as_str).collect();
     topology.connect_processor_and_state_stores(node, &stores).map(|_| ())
 }

@@ -97,7 +97,7 @@ where
 }
 
 /// Brings all windows of a key into one partition (`WindowedStreamPartitioner`); `None` for keys without windows.
-fn by_inner_key<K: 'static, V>(serde: &DynSerde<K>) -> Option<StreamPartitioner<K, V>> {
+pub(crate) fn by_inner_key<K: 'static, V>(serde: &DynSerde<K>) -> Option<StreamPartitioner<K, V>> {
     let window_bytes = serde.window_bytes();
     if window_bytes == 0 {
         return None;

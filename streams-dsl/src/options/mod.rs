@@ -13,6 +13,7 @@ mod named;
 mod produced;
 mod repartitioned;
 mod stream_joined;
+mod table_joined;
 
 pub use branched::Branched;
 pub use consumed::Consumed;
@@ -25,6 +26,7 @@ pub use produced::Produced;
 pub use repartitioned::Repartitioned;
 pub(crate) use stream_joined::JoinSettings;
 pub use stream_joined::StreamJoined;
+pub use table_joined::TableJoined;
 
 use kstreams_state_stores::{DefaultSerde, DynSerde, Serde};
 
