@@ -59,12 +59,12 @@ pub use kstreams_core::{
     topology,
 };
 pub use kstreams_dsl::{
-    Branched, BranchedKStream, Branches, Change, CogroupedKStream, Consumed, EmitStrategy, GlobalKTable,
-    Grouped, JoinWindows, Joined, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Named,
-    Produced, Repartitioned, SessionWindowedCogroupedKStream, SessionWindowedKStream, SessionWindows,
-    SlidingWindows, StreamJoined, StreamsBuilder, TableJoined, TableMaterialization,
-    TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows, UnlimitedWindows, Unmaterialized,
-    WindowDefinition, Windows,
+    Branched, BranchedKStream, Branches, BufferConfig, Change, CogroupedKStream, Consumed, EagerBufferConfig,
+    EmitStrategy, GlobalKTable, Grouped, JoinWindows, Joined, KGroupedStream, KGroupedTable, KStream, KTable,
+    Materialized, Named, Produced, Repartitioned, SessionWindowedCogroupedKStream, SessionWindowedKStream,
+    SessionWindows, SlidingWindows, StreamJoined, StreamsBuilder, StrictBufferConfig, Suppressed,
+    TableJoined, TableMaterialization, TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows,
+    UnlimitedWindows, Unmaterialized, UntilTimeLimit, UntilWindowCloses, WindowDefinition, Windows,
 };
 
 /// Records, serdes and state stores.
@@ -92,8 +92,9 @@ pub mod prelude {
         TimestampedWindowStore, ValueAndTimestamp, Window, WindowStore, Windowed,
     };
     pub use crate::{
-        Branched, Consumed, EmitStrategy, GlobalKTable, Grouped, Joined, KGroupedStream, KStream, KTable,
-        KafkaStreams, Materialized, Named, Produced, Repartitioned, SessionWindows, SlidingWindows, State,
-        StreamsBuilder, StreamsConfig, StreamsError, TimeWindows, Topology, TopologyError,
+        Branched, BufferConfig, Consumed, EmitStrategy, GlobalKTable, Grouped, Joined, KGroupedStream,
+        KStream, KTable, KafkaStreams, Materialized, Named, Produced, Repartitioned, SessionWindows,
+        SlidingWindows, State, StreamsBuilder, StreamsConfig, StreamsError, Suppressed, TimeWindows,
+        Topology, TopologyError,
     };
 }

@@ -1,6 +1,7 @@
 //! The handle through which processors use a store: the store, and the context of the record being processed, so that
 //! user code writes `store.put(&key, &value)?`.
 
+use crate::change_buffer::{Buffered, ChangeBuffer};
 use crate::contract::StoreContext;
 use crate::key_value::{KeyValueIterator, KeyValueStore};
 use crate::session::{SessionIterator, SessionStore};
@@ -239,5 +240,28 @@ impl<K: 'static, V: 'static> StoreAccess<'_, SessionStore<K, V>> {
         latest_start: i64,
     ) -> Result<SessionIterator<'_, K, V>, StoreError> {
         self.store.backward_find_sessions(key, earliest_end, latest_start)
+    }
+}
+
+#[allow(clippy::missing_errors_doc)] // said once, at the type
+impl<K: 'static, V: 'static> StoreAccess<'_, ChangeBuffer<K, V>> {
+    /// Buffers an update of a key, to be told when `time` (ms) is due.
+    pub fn put(&mut self, time: i64, key: &K, new: Option<&V>, old: Option<&V>) -> Result<(), StoreError> {
+        self.store.put(&mut self.cx, time, key, new, old)
+    }
+
+    /// The entry with the lowest buffer time.
+    pub fn first(&mut self) -> Result<Option<Buffered<K, V>>, StoreError> {
+        self.store.first()
+    }
+
+    /// Removes that entry.
+    pub fn remove_first(&mut self) -> Result<(), StoreError> {
+        self.store.remove_first(&mut self.cx)
+    }
+
+    /// What was known of a key downstream before it was buffered.
+    pub fn prior_value(&mut self, key: &K) -> Result<Option<Option<V>>, StoreError> {
+        self.store.prior_value(key)
     }
 }

@@ -205,7 +205,7 @@ pub struct CacheStats {
 ///
 /// The way of an update: put -> cache (if on) -> at flush or eviction: changelog and uncommitted layer -> at commit:
 /// the task's one write batch. In a commit the task calls, on every store, [`flush_cache`](StateStore::flush_cache);
-/// then, when the changelog is acknowledged and the input offsets are committed,
+/// then [`flush`](StateStore::flush); then, when the changelog is acknowledged and the input offsets are committed,
 /// [`write_commit`](StateStore::write_commit); then it writes the batch; then [`committed`](StateStore::committed).
 /// There must be no put between `write_commit` and `committed`.
 pub trait StateStore: Any + Send {
@@ -223,6 +223,14 @@ pub trait StateStore: Any + Send {
     /// # Errors
     /// Those of the changelog and the database. The task must then be closed without commit.
     fn flush_cache(&mut self, cx: &mut StoreContext<'_>) -> Result<(), StoreError>;
+
+    /// Logs what the store keeps from its changelog until a commit. Called when the caches of all stores were flushed.
+    ///
+    /// # Errors
+    /// Those of the changelog. The task must then be closed without commit.
+    fn flush(&mut self, _cx: &mut StoreContext<'_>) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Puts the uncommitted layer into the task's write batch.
     ///

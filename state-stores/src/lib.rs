@@ -22,6 +22,7 @@ mod budget;
 mod byte_map;
 mod cache;
 mod cache_layer;
+mod change_buffer;
 #[cfg(test)]
 mod conformance;
 mod contract;
@@ -29,6 +30,7 @@ mod cursor;
 mod engine;
 mod error;
 mod expiry;
+mod java_set;
 mod key_value;
 mod keys;
 mod layers;
@@ -54,6 +56,7 @@ pub use ::rocksdb;
 pub use access::StoreAccess;
 pub use backend::{CommitBatch, TaskBackend};
 pub use budget::{CacheBudget, UncommittedBudget};
+pub use change_buffer::{Buffered, ChangeBuffer, ChangeBufferBuilder};
 pub use contract::{
     CacheStats, ChangelogId, ChangelogSink, Flushed, RecordContext, RestoreRecord, StateStore, StoreBuilder,
     StoreContext, StoreEnvironment, StoreKind, StoreSpec, StoreType,

@@ -359,7 +359,7 @@ pub(crate) fn layout_of(spec: &StoreSpec) -> KeyLayout {
     }
 }
 
-fn default_spec(name: impl Into<String>, kind: StoreKind) -> StoreSpec {
+pub(crate) fn default_spec(name: impl Into<String>, kind: StoreKind) -> StoreSpec {
     StoreSpec {
         name: name.into(),
         kind,

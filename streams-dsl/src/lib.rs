@@ -51,8 +51,9 @@ pub use grouped::{
 pub use join_windows::JoinWindows;
 pub use op::split::{BranchedKStream, Branches};
 pub use options::{
-    Branched, ByType, Consumed, Grouped, Joined, Materialized, Named, Produced, Repartitioned, SerdeFor,
-    SerdeOverride, StreamJoined, TableJoined, TableMaterialization, Unmaterialized,
+    Branched, BufferConfig, BufferLimits, ByType, Consumed, EagerBufferConfig, Grouped, Joined, Materialized,
+    Named, Produced, Repartitioned, SerdeFor, SerdeOverride, StreamJoined, StrictBufferConfig, SuppressUntil,
+    Suppressed, TableJoined, TableMaterialization, Unmaterialized, UntilTimeLimit, UntilWindowCloses,
 };
 pub use stream::KStream;
 pub use table::{Change, ChangeSerde, GlobalKTable, KTable};

@@ -133,6 +133,7 @@ impl Building {
             "windowedBy" => self.windowed_by(statement),
             "count" | "reduce" | "aggregate" => self.aggregation(statement),
             "cogroup" => self.cogroup(statement),
+            "suppress" => self.suppress(statement),
             "join" => self.join(statement),
             "fkJoin" => self.foreign_key_join(statement),
             "process" => self.process(statement),

@@ -1,13 +1,13 @@
 //! Statements that keep state: tables, groupings, aggregations.
 
 use kstreams::state::ValueAndTimestamp;
-use kstreams::{Grouped, KGroupedStream, KGroupedTable, Materialized, TimeWindowedKStream};
+use kstreams::{Grouped, KGroupedStream, KGroupedTable, KTable, Materialized, TimeWindowedKStream};
 use serde_json::Value;
 
 use super::catalogue;
 use super::program::{Building, Built, ProgramError, Var, must, named, not_there_yet, opt, s, text_of};
 use super::stores::{KvReader, StoreReader, WindowReader};
-use super::types::{AsKey, OK, OV, Serdes, Stream, Table, Types, WK};
+use super::types::{AsKey, AsVal, OK, OV, Serdes, Stream, Table, Types, WK, on};
 use super::value::{Key, KeyKind, KeySerde, Val, ValSerde, show, text};
 use super::windowed::Windowed;
 
@@ -109,21 +109,12 @@ impl Building {
                 let grouped = stream.group_by_with(key, grouped(name, types));
                 self.set(statement, Var::Grouped(grouped, types))
             }
-            (Var::Table(Table::Tt(table), types), true) => {
-                let (key, value) = (opt(statement, "key"), opt(statement, "value"));
+            (Var::Table(table, types), true) => {
+                let grouped = on!(Table, table, it => group_rows(&it, statement, types));
                 let types = Types {
-                    key: if key.is_some() { KeyKind::Text } else { types.key },
-                    long: value.is_none() && types.long,
+                    key: if statement["key"].is_null() { types.key } else { KeyKind::Text },
+                    long: statement["value"].is_null() && types.long,
                 };
-                let map = move |k: &OK, v: OV| {
-                    let v = &v;
-                    let new_key =
-                        key.as_deref().map_or_else(|| k.clone(), |spec| text_of(spec, k, v).map(Key::Text));
-                    let new =
-                        value.as_deref().map_or_else(|| v.clone(), |spec| text_of(spec, k, v).map(Val::Text));
-                    (new_key, new)
-                };
-                let grouped = table.group_by_with(map, grouped(name, types));
                 self.set(statement, Var::GroupedTable(grouped, types))
             }
             _ => not_there_yet(statement),
@@ -176,6 +167,26 @@ impl Building {
             }
         }
     }
+}
+
+/// Groups the rows of any table; in the result keys and values are the kit's.
+fn group_rows<K: AsKey, V: AsVal>(
+    table: &KTable<K, V>,
+    statement: &Value,
+    types: Types,
+) -> KGroupedTable<OK, OV> {
+    let (key, value) = (opt(statement, "key"), opt(statement, "value"));
+    let types = Types {
+        key: if key.is_some() { KeyKind::Text } else { types.key },
+        long: value.is_none() && types.long,
+    };
+    let map = move |k: &K, v: V| {
+        let (k, v) = (k.key(), v.val());
+        let new_key = key.as_deref().map_or_else(|| k.clone(), |spec| text_of(spec, &k, &v).map(Key::Text));
+        let new = value.as_deref().map_or_else(|| v.clone(), |spec| text_of(spec, &k, &v).map(Val::Text));
+        (new_key, new)
+    };
+    table.group_by_with(map, grouped(opt(statement, "name"), types))
 }
 
 enum Aggregable {

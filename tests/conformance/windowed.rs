@@ -1,9 +1,10 @@
 //! Statements on windows: windowedBy with its kinds of windows, sessions, cogroup, suppress.
 
 use kstreams::{
-    CogroupedKStream, EmitStrategy, KGroupedStream, SessionWindowedCogroupedKStream, SessionWindowedKStream,
-    SessionWindows, SlidingWindows, TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows,
-    UnlimitedWindows, WindowDefinition,
+    BufferConfig, CogroupedKStream, EagerBufferConfig, EmitStrategy, KGroupedStream,
+    SessionWindowedCogroupedKStream, SessionWindowedKStream, SessionWindows, SlidingWindows, Suppressed,
+    TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows, UnlimitedWindows, UntilTimeLimit,
+    UntilWindowCloses, WindowDefinition,
 };
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use super::catalogue;
 use super::program::{Building, Built, ProgramError, Var, ms, named, not_there_yet, opt, s};
 use super::stateful::{aggregator, reducer};
 use super::stores::{SessionReader, StoreReader};
-use super::types::{OK, OV, Table, Types};
+use super::types::{OK, OV, Serdes, Table, Types, WK};
 use super::value::KeyKind;
 
 /// What windowedBy makes of a grouped stream or of cogrouped ones.
@@ -140,6 +141,28 @@ impl Building {
         self.set(statement, Var::Table(table, types))
     }
 
+    pub(super) fn suppress(&mut self, statement: &Value) -> Built {
+        let Var::Table(table, types) = self.var(statement, "in")? else { return not_there_yet(statement) };
+        let table: Table = match (table, s(statement, "until").as_str()) {
+            (Table::Wt(it), "window-closes") => {
+                it.suppress_with(serdes::<WK, OV, _>(until_closed(statement), types)).into()
+            }
+            (Table::Wl(it), "window-closes") => {
+                it.suppress_with(serdes::<WK, i64, _>(until_closed(statement), types)).into()
+            }
+            (_, "window-closes") => return not_there_yet(statement),
+            (Table::Tt(it), _) => it.suppress_with(serdes::<OK, OV, _>(until_limit(statement), types)).into(),
+            (Table::Tl(it), _) => {
+                it.suppress_with(serdes::<OK, i64, _>(until_limit(statement), types)).into()
+            }
+            (Table::Wt(it), _) => it.suppress_with(serdes::<WK, OV, _>(until_limit(statement), types)).into(),
+            (Table::Wl(it), _) => {
+                it.suppress_with(serdes::<WK, i64, _>(until_limit(statement), types)).into()
+            }
+        };
+        self.set(statement, Var::Table(table, types))
+    }
+
     /// The statement's store holds sessions.
     fn sessions<R: StoreReader + 'static>(&mut self, statement: &Value, reader: impl Fn(&str) -> R) {
         if let Some(name) = opt(&statement["materialized"], "name") {
@@ -160,4 +183,42 @@ where
         Source::Grouped(it) => Windowed::Time(it.windowed_by(windows)),
         Source::Cogrouped(it) => Windowed::TimeCogrouped(it.windowed_by(windows)),
     }
+}
+
+fn serdes<K: Serdes, V: Serdes, T>(
+    suppressed: Suppressed<T>,
+    types: Types,
+) -> Suppressed<T, K::Serde, V::Serde> {
+    suppressed.with_key_serde(K::serde(types)).with_value_serde(V::serde(types))
+}
+
+fn until_closed(statement: &Value) -> Suppressed<UntilWindowCloses> {
+    named_as(Suppressed::until_window_closes(buffer(statement).shut_down_when_full()), statement)
+}
+
+fn until_limit(statement: &Value) -> Suppressed<UntilTimeLimit> {
+    let (limit, buffer) = (ms(statement, "limit_ms"), buffer(statement));
+    let suppressed = match statement["full"].as_str() {
+        Some("shutdown") => Suppressed::until_time_limit(limit, buffer.shut_down_when_full()),
+        _ => Suppressed::until_time_limit(limit, buffer.emit_early_when_full()),
+    };
+    named_as(suppressed, statement)
+}
+
+fn named_as<T>(suppressed: Suppressed<T>, statement: &Value) -> Suppressed<T> {
+    match opt(statement, "name") {
+        Some(name) => suppressed.with_name(name),
+        None => suppressed,
+    }
+}
+
+fn buffer(statement: &Value) -> EagerBufferConfig {
+    let mut buffer = BufferConfig::unbounded().emit_early_when_full();
+    if let Some(records) = statement["max_records"].as_u64() {
+        buffer = buffer.with_max_records(records);
+    }
+    if let Some(bytes) = statement["max_bytes"].as_u64() {
+        buffer = buffer.with_max_bytes(bytes);
+    }
+    if statement["logging"] == false { buffer.with_logging_disabled() } else { buffer }
 }

@@ -4,6 +4,7 @@
 mod crash;
 mod database;
 mod key_value;
+mod session;
 mod vectors;
 mod window;
 

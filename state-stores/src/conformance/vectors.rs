@@ -7,8 +7,9 @@ use super::restore_record;
 use crate::keys::{KeyLayout, Schema, TimedKey};
 use crate::testing::{Logged, RecordedChangelog};
 use crate::{
-    ChangelogId, DynSerde, RecordContext, Serde, StateStore, StoreBuilder, StoreContext, StoreEnvironment,
-    Stores, ValueAndTimestamp, ValueAndTimestampSerde, Window, Windowed, WindowedSerde,
+    ChangelogId, DynSerde, RecordContext, Serde, SessionWindowedSerde, StateStore, StoreBuilder,
+    StoreContext, StoreEnvironment, Stores, ValueAndTimestamp, ValueAndTimestampSerde, Window, Windowed,
+    WindowedSerde,
 };
 
 fn cases(text: &str) -> Vec<Value> {
@@ -30,6 +31,27 @@ fn bytes_of<S: Serde>(serde: &S, value: &S::Target) -> String {
     let mut bytes = Vec::new();
     serde.serialize(value, &mut bytes).unwrap();
     hex(&bytes)
+}
+
+#[test]
+fn keys_with_sessions_are_those_of_the_jvm() {
+    let all = cases(include_str!("../../tests/vectors/session_keys.json"));
+    assert!(!all.is_empty());
+    for case in all {
+        let number = |name: &str| case[name].as_i64().unwrap();
+        let (key, start, end) = (case["key"].as_str().unwrap(), number("start"), number("end"));
+        let session = Windowed::new(key.to_owned(), Window { start, end });
+        let serde = SessionWindowedSerde::new(String::new());
+        assert_eq!(bytes_of(&serde, &session), case["topicKey_SessionWindowedSerializer"].as_str().unwrap());
+        let topic_key = unhex(&case["topicKey_SessionWindowedSerializer"]).unwrap();
+        assert_eq!(serde.deserialize(&topic_key).unwrap(), session);
+
+        let store_key = TimedKey { key: key.as_bytes(), time: end, rest: u64::try_from(start).unwrap() };
+        let mut bytes = Vec::new();
+        store_key.write_changelog(Schema::Session, &mut bytes);
+        assert_eq!(hex(&bytes), case["storeKey_and_changelogKey"].as_str().unwrap());
+        assert_eq!(TimedKey::of_changelog(Schema::Session, &bytes), Some(store_key));
+    }
 }
 
 #[test]

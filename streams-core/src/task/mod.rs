@@ -317,6 +317,7 @@ impl Task {
     /// When a store or a node fails.
     pub fn prepare_commit(&mut self) -> Result<Vec<ConsumedOffset>, StreamsError> {
         self.flush_caches()?;
+        self.flush_stores()?;
         let all = self.cx.processor_metadata_changed;
         let offsets = self.queues.iter().enumerate().filter(|&(input, _)| all || self.consumed[input]);
         let offsets = offsets.filter_map(|(input, queue)| {
@@ -337,6 +338,17 @@ impl Task {
             let flushed = self.stores[index].cell.get(owner).flush_cache(&mut cx);
             flushed.map_err(|source| self.store_failed(source))?;
             self.forward_flushed(index)?;
+        }
+        Ok(())
+    }
+
+    /// Lets stores log what they kept from their changelogs until now.
+    fn flush_stores(&mut self) -> Result<(), StreamsError> {
+        for index in 0..self.stores.len() {
+            let TaskContext { owner, record, collector, .. } = &mut self.cx;
+            let mut cx = StoreContext { record, changelog: collector.as_changelog() };
+            let flushed = self.stores[index].cell.get(owner).flush(&mut cx);
+            flushed.map_err(|source| self.store_failed(source))?;
         }
         Ok(())
     }

@@ -178,7 +178,6 @@ impl Graph {
     /// How long after its end a window of the table at `id` can change, in ms of stream time: the greatest grace of the
     /// windowed aggregations that it is made of. `None`: some part of it is not windowed
     /// (`GraphGraceSearchUtil.findAndVerifyWindowGrace`).
-    #[allow(dead_code)] // for suppress, which comes next
     pub(crate) fn window_grace_ms(&self, id: NodeId) -> Option<i64> {
         let node = &self.nodes[id];
         if node.grace_ms.is_some() {

@@ -24,6 +24,7 @@ mod stream_aggregate;
 mod stream_global_join;
 mod stream_join;
 mod stream_table_join;
+mod suppress;
 mod table_aggregate;
 mod table_group_by;
 mod table_join;

@@ -13,6 +13,7 @@ mod named;
 mod produced;
 mod repartitioned;
 mod stream_joined;
+mod suppressed;
 mod table_joined;
 
 pub use branched::Branched;
@@ -26,6 +27,10 @@ pub use produced::Produced;
 pub use repartitioned::Repartitioned;
 pub(crate) use stream_joined::JoinSettings;
 pub use stream_joined::StreamJoined;
+pub use suppressed::{
+    BufferConfig, BufferLimits, EagerBufferConfig, StrictBufferConfig, SuppressUntil, Suppressed,
+    UntilTimeLimit, UntilWindowCloses,
+};
 pub use table_joined::TableJoined;
 
 use kstreams_state_stores::{DefaultSerde, DynSerde, Serde};

@@ -18,4 +18,5 @@ mod nulls;
 mod processors;
 mod program;
 mod sample;
+mod window_models;
 mod windows;
