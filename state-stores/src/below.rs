@@ -10,6 +10,7 @@ use crate::overlay::Overlay;
 use crate::shared_bytes::SharedBytes;
 use crate::timestamped;
 use crate::{Headers, StoreError};
+use crate::versions;
 
 /// See the module.
 pub(crate) struct Below {
@@ -125,7 +126,45 @@ impl Below {
         }
     }
 
+    /// Takes note of a version's time and tells whether it is stored.
+    pub(crate) fn admits_time(&mut self, time: i64) -> bool {
+        self.expiry.as_mut().is_none_or(|expiry| expiry.admits(time))
+    }
+
+    /// Stores a version; no other one changes.
+    pub(crate) fn put_version(&mut self, key: &[u8], value: Option<&[u8]>, time: i64) {
+        let mut row = Vec::with_capacity(key.len() + 12);
+        versions::row_key(key, time, &mut row);
+        self.buffer.clear();
+        versions::row_value(value, &mut self.buffer);
+        self.overlay.put(&row, Some(&self.buffer));
+    }
+
+    /// The observed time of a versioned store is stored with it: it decides which puts are too old.
+    pub(crate) fn keep_time(&mut self) {
+        if let Some(time) = self.expiry.as_ref().and_then(Expiry::uncommitted_time) {
+            self.overlay.put(versions::TIME_KEY, Some(&time.to_be_bytes()));
+        }
+    }
+
+    /// Logs key and value as they are.
+    pub(crate) fn log_raw(
+        &self,
+        sink: &mut dyn ChangelogSink,
+        key: &[u8],
+        value: Option<&[u8]>,
+        timestamp: i64,
+    ) -> Result<(), StoreError> {
+        self.changelog.map_or(Ok(()), |changelog| sink.log(changelog, key, value, Some(timestamp)))
+    }
+
     pub(crate) fn restore(&mut self, record: RestoreRecord<'_>) -> Result<(), StoreError> {
+        if self.layout == KeyLayout::Versions {
+            if self.admits_time(record.timestamp) {
+                self.put_version(record.key, record.value, record.timestamp);
+            }
+            return Ok(());
+        }
         let mut key = Vec::with_capacity(record.key.len() + 8);
         if !self.layout.physical_key(record.key, &mut key) {
             return Err(StoreError::BadChangelogRecord {

@@ -81,6 +81,8 @@ pub enum StoreKind {
     TimestampedWindow,
     /// Key and session to value; session aggregations of the DSL.
     Session,
+    /// Key to the versions of its value, each with the time from which it counts (KIP-889).
+    Versioned,
 }
 
 impl StoreKind {
@@ -108,8 +110,8 @@ pub struct StoreSpec {
     pub logging: Option<BTreeMap<String, String>>,
     /// Whether a record cache stands before it.
     pub caching: bool,
-    /// How long windows are kept after their start, sessions after their end, in ms of stream time; windowed stores
-    /// only.
+    /// How long windows are kept after their start, sessions after their end, versions after the next one's time, in ms of
+    /// stream time; windowed and versioned stores only.
     pub retention_ms: Option<i64>,
     /// Size of the windows in ms; windowed stores only.
     pub window_size_ms: Option<i64>,

@@ -49,7 +49,7 @@ impl Expiry {
     pub(crate) fn start_at(&mut self, newest_prefix: i64) {
         let time = match self.layout {
             KeyLayout::Segments { interval_ms, .. } => newest_prefix.saturating_mul(interval_ms),
-            KeyLayout::Plain | KeyLayout::Times { .. } => newest_prefix,
+            _ => newest_prefix,
         };
         self.advance_committed(time);
     }
@@ -65,22 +65,33 @@ impl Expiry {
         self.observed = self.observed.max(time);
         match self.layout {
             KeyLayout::Segments { .. } => self.layout.prefix_of(time) >= self.least_live_prefix(),
+            // A version at the very edge still says what counted there.
+            KeyLayout::Versions => time >= self.observed.saturating_sub(self.retention_ms),
             KeyLayout::Plain | KeyLayout::Times { .. } => {
                 time > self.observed.saturating_sub(self.retention_ms)
             }
         }
     }
 
-    /// Windows that start before this are hidden from reads.
+    /// Windows that start before this are hidden from reads; of versions, those that ended before it.
     pub(crate) fn visible_from(&self) -> i64 {
-        self.observed.saturating_sub(self.retention_ms).saturating_add(1 - self.seen_longer_ms)
+        let edge = self.observed.saturating_sub(self.retention_ms);
+        match self.layout {
+            KeyLayout::Versions => edge,
+            _ => edge.saturating_add(1 - self.seen_longer_ms),
+        }
+    }
+
+    /// The observed time, if it is another one than at the last commit.
+    pub(crate) fn uncommitted_time(&self) -> Option<i64> {
+        (self.observed != self.committed).then_some(self.observed)
     }
 
     /// What is older than this is not kept.
     pub(crate) fn live_from(&self) -> i64 {
         match self.layout {
             KeyLayout::Segments { interval_ms, .. } => self.least_live_prefix().saturating_mul(interval_ms),
-            KeyLayout::Plain | KeyLayout::Times { .. } => self.visible_from(),
+            _ => self.visible_from(),
         }
     }
 
@@ -89,12 +100,15 @@ impl Expiry {
             KeyLayout::Segments { .. } => {
                 self.layout.prefix_of(self.observed.saturating_sub(self.retention_ms))
             }
-            KeyLayout::Plain | KeyLayout::Times { .. } => self.visible_from(),
+            _ => self.visible_from(),
         }
     }
 
     /// The key below which this commit may remove everything; `None`: nothing new to remove.
     pub(crate) fn removal_bound(&self) -> Option<[u8; 8]> {
+        if self.layout == KeyLayout::Versions {
+            return None; // their keys do not begin with a time
+        }
         let least = self.least_live_prefix();
         (least > self.removed_below).then(|| least.to_be_bytes())
     }

@@ -65,6 +65,8 @@ pub(crate) enum KeyLayout {
     Segments { interval_ms: i64, schema: Schema },
     /// Windows or sessions in memory.
     Times { schema: Schema },
+    /// Versions of keys; how their rows look is said in `versions`.
+    Versions,
 }
 
 /// A key of a windowed store, taken apart.
@@ -97,7 +99,7 @@ impl KeyLayout {
     fn schema(self) -> Schema {
         match self {
             KeyLayout::Segments { schema, .. } | KeyLayout::Times { schema } => schema,
-            KeyLayout::Plain => Schema::Window,
+            KeyLayout::Plain | KeyLayout::Versions => Schema::Window,
         }
     }
 
@@ -115,7 +117,7 @@ impl KeyLayout {
     pub(crate) fn prefix_of(self, time: i64) -> i64 {
         match self {
             KeyLayout::Segments { interval_ms, .. } => time / interval_ms,
-            KeyLayout::Plain | KeyLayout::Times { .. } => time,
+            KeyLayout::Plain | KeyLayout::Times { .. } | KeyLayout::Versions => time,
         }
     }
 
@@ -151,7 +153,7 @@ impl KeyLayout {
     /// The changelog's key for an engine key; `None` for what cannot be one.
     pub(crate) fn changelog_key(self, physical: &[u8]) -> Option<Cow<'_, [u8]>> {
         match self {
-            KeyLayout::Plain => Some(Cow::Borrowed(physical)),
+            KeyLayout::Plain | KeyLayout::Versions => Some(Cow::Borrowed(physical)),
             KeyLayout::Segments { .. } => physical.get(PREFIX_BYTES..).map(Cow::Borrowed),
             KeyLayout::Times { schema } => {
                 let mut key = Vec::with_capacity(physical.len());

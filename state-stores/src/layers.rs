@@ -24,11 +24,14 @@ use crate::engine::Engine;
 use crate::expiry::Expiry;
 use crate::keys::KeyLayout;
 use crate::overlay::Overlay;
+use crate::versions::{Sweep, TIME_KEY};
 
 /// See the module.
 pub(crate) struct Layers {
     cache: Option<CacheLayer>,
     below: Below,
+    /// Of a versioned store.
+    sweep: Sweep,
     closed: bool,
     read_only: bool,
 }
@@ -46,7 +49,12 @@ impl Layers {
             let is_window = spec.final_results && spec.kind != StoreKind::Session;
             if is_window { expiry.for_final_results() } else { expiry }
         });
-        if let Some(expiry) = &mut expiry
+        if layout == KeyLayout::Versions {
+            let time = engine.get(TIME_KEY, &mut Vec::new())?.and_then(|time| time.try_into().ok());
+            if let (Some(expiry), Some(time)) = (&mut expiry, time) {
+                expiry.advance_committed(i64::from_be_bytes(time));
+            }
+        } else if let Some(expiry) = &mut expiry
             && let Some((newest, _)) = engine.cursor(&KeyRange::default(), true)?.entry()
             && let Some(prefix) = newest.first_chunk()
         {
@@ -68,7 +76,8 @@ impl Layers {
         let changelog = env.changelog.filter(|_| spec.logging.is_some());
         let overlay = Overlay::new(Arc::clone(&env.uncommitted));
         let below = Below { spec, layout, changelog, expiry, overlay, engine, buffer: Vec::new() };
-        Ok(Layers { cache, below, closed: false, read_only: env.backend.is_read_only() })
+        let sweep = Sweep::default();
+        Ok(Layers { cache, below, sweep, closed: false, read_only: env.backend.is_read_only() })
     }
 
     pub(crate) fn spec(&self) -> &StoreSpec {
@@ -95,6 +104,15 @@ impl Layers {
 
     pub(crate) fn pop_flushed(&mut self) -> Option<FlushedBytes> {
         self.cache.as_mut().and_then(|layer| layer.outbox.pop_front())
+    }
+
+    pub(crate) fn sweep_state(&mut self) -> &mut Sweep {
+        &mut self.sweep
+    }
+
+    pub(crate) fn below_open(&mut self) -> Result<&mut Below, StoreError> {
+        self.check_open()?;
+        Ok(&mut self.below)
     }
 
     fn check_open(&self) -> Result<(), StoreError> {
@@ -206,6 +224,13 @@ impl Layers {
         Ok(Box::new(Merged::new(vec![cached, merged], reverse)))
     }
 
+    /// What is below the cache, in order.
+    pub(crate) fn scan_all(&mut self, range: &KeyRange) -> Result<Merged<'_>, StoreError> {
+        let below = self.below_open()?;
+        let overlay: Box<dyn Cursor + Send + '_> = Box::new(below.overlay.cursor(range, false));
+        Ok(Merged::new(vec![overlay, below.engine.cursor(range, false)?], false))
+    }
+
     /// As [`scan`](Self::scan), of the entries as they are now, for another thread: what is cached or uncommitted in the
     /// range is copied, the engine gives a snapshot.
     pub(crate) fn view<S: Selection + Send + 'static>(
@@ -243,6 +268,10 @@ impl Layers {
 
     pub(crate) fn write_commit(&mut self, batch: &mut CommitBatch) -> Result<(), StoreError> {
         self.check_open()?;
+        if self.below.layout == KeyLayout::Versions {
+            self.sweep_versions(self.below.visible_from())?;
+            self.below.keep_time();
+        }
         let below = &mut self.below;
         let expired = below.expiry.as_ref().and_then(Expiry::removal_bound);
         below.engine.write_commit(&below.overlay, expired.as_ref().map(<[u8; 8]>::as_slice), batch)

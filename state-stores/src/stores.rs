@@ -141,6 +141,8 @@ macro_rules! common_settings {
     };
 }
 
+pub(crate) use common_settings;
+
 /// Builds [`KeyValueStore`]s.
 pub struct KeyValueStoreBuilder<K, V> {
     spec: StoreSpec,
@@ -347,6 +349,7 @@ const MIN_SEGMENT_INTERVAL_MS: i64 = 60_000;
 pub(crate) fn layout_of(spec: &StoreSpec) -> KeyLayout {
     let schema = match spec.kind {
         StoreKind::Session => Schema::Session,
+        StoreKind::Versioned => return KeyLayout::Versions,
         kind if kind.is_windowed() => Schema::Window,
         _ => return KeyLayout::Plain,
     };
@@ -387,7 +390,7 @@ fn check_name(name: &str) -> Result<(), StoreError> {
     })
 }
 
-fn engine_of(spec: &StoreSpec, env: &StoreEnvironment) -> Result<Box<dyn Engine>, StoreError> {
+pub(crate) fn engine_of(spec: &StoreSpec, env: &StoreEnvironment) -> Result<Box<dyn Engine>, StoreError> {
     check_name(&spec.name)?;
     if let Some(db) = env.backend.db().filter(|_| spec.persistent) {
         return Ok(Box::new(RocksEngine::new(db, &spec.name)?));

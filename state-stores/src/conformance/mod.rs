@@ -6,6 +6,7 @@ mod database;
 mod key_value;
 mod session;
 mod vectors;
+mod versioned;
 mod window;
 
 use std::path::{Path, PathBuf};

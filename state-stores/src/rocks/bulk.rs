@@ -20,6 +20,7 @@ use crate::cursor::{Cursor, KeyRange, successor};
 use crate::expiry::Expiry;
 use crate::keys::KeyLayout;
 use crate::stores::layout_of;
+use crate::versions;
 
 /// See the module. It can be on another thread than the task, which must leave the store alone meanwhile.
 pub struct BulkRestore {
@@ -92,6 +93,16 @@ impl BulkRestore {
         if value.is_none() && self.spec.retain_duplicates {
             return Ok(());
         }
+        if self.layout == KeyLayout::Versions {
+            if self.expiry.as_mut().is_none_or(|expiry| expiry.admits(timestamp)) {
+                self.key_buffer.clear();
+                versions::row_key(key, timestamp, &mut self.key_buffer);
+                let mut row = Vec::with_capacity(1 + value.map_or(0, <[u8]>::len));
+                versions::row_value(value, &mut row);
+                self.chunk.push(&self.key_buffer, Some(&row), None);
+            }
+            return if self.chunk.bytes() >= self.budget_bytes { self.ingest() } else { Ok(()) };
+        }
         let timestamp = self.spec.kind.is_timestamped().then_some(timestamp);
         if let Some(expiry) = &mut self.expiry {
             self.key_buffer.clear();
@@ -122,6 +133,10 @@ impl BulkRestore {
         let mut batch = WriteBatch::default();
         if let Some(bound) = self.expiry.as_ref().and_then(Expiry::removal_bound) {
             batch.delete_range_cf(self.db.family(&self.spec.name)?, &[][..], &bound[..]);
+        }
+        if let (KeyLayout::Versions, Some(expiry)) = (self.layout, &self.expiry) {
+            let family = self.db.family(&self.spec.name)?;
+            batch.put_cf(family, versions::TIME_KEY, expiry.observed().to_be_bytes());
         }
         let key = partition_key(CHANGELOG_OFFSET, topic, partition);
         batch.put_cf(self.db.meta_family()?, key, offset.to_be_bytes());

@@ -18,7 +18,7 @@ mod partitions;
 
 use std::collections::BTreeMap;
 
-use kstreams_state_stores::StoreSpec;
+use kstreams_state_stores::{StoreKind, StoreSpec};
 
 use crate::config::StreamsConfig;
 
@@ -74,7 +74,10 @@ impl InternalTopicConfig {
     /// The changelog of a store, `None` for a store without one.
     pub fn changelog(application_id: &str, store: &StoreSpec, partitions: i32) -> Option<Self> {
         let configs = store.logging.clone()?;
-        let kind = if store.kind.is_windowed() {
+        let kind = if store.kind == StoreKind::Versioned {
+            let history_retention_ms = store.retention_ms.unwrap_or(i64::MAX);
+            InternalTopicKind::VersionedChangelog { history_retention_ms }
+        } else if store.kind.is_windowed() {
             let retention_ms = store.retention_ms.unwrap_or(i64::MAX);
             InternalTopicKind::WindowedChangelog { retention_ms, retain_duplicates: store.retain_duplicates }
         } else {

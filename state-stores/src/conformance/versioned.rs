@@ -1,0 +1,229 @@
+//! Versioned stores against a map of all versions ever put, read by the JVM's rules; and what the changelog rebuilds.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::{Engine, TOPIC, Task, cases, restore_record};
+use crate::{
+    BulkRestore, RestoreRecord, StateStore, StoreBuilder, Stores, VersionedKeyValueStore,
+    VersionedKeyValueStoreBuilder, VersionedPut,
+};
+
+type Key = Vec<u8>;
+type Store = VersionedKeyValueStore<Key, i64>;
+
+const HISTORY_MS: i64 = 20;
+const END: i64 = 100;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Put(Key, Option<i64>, i64),
+    Delete(Key, i64),
+    Get(Key),
+    GetAsOf(Key, i64),
+    Versions(Key, i64, i64),
+    FlushMemtables,
+    Commit,
+    Abort,
+    Restart,
+    Crash,
+}
+
+/// Few keys, some of them beginnings of others.
+fn key() -> impl Strategy<Value = Key> {
+    prop::collection::vec(prop::sample::select(vec![0u8, b'a', 0xff]), 0..3)
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        24 => (key(), prop::option::weighted(0.8, 0..9i64), 0..END)
+            .prop_map(|(key, value, time)| Op::Put(key, value, time)),
+        3 => (key(), 0..END).prop_map(|(key, time)| Op::Delete(key, time)),
+        8 => key().prop_map(Op::Get),
+        12 => (key(), 0..END).prop_map(|(key, time)| Op::GetAsOf(key, time)),
+        4 => (key(), 0..END, 0..END).prop_map(|(key, a, b)| Op::Versions(key, a.min(b), a.max(b))),
+        1 => Just(Op::FlushMemtables),
+        4 => Just(Op::Commit),
+        1 => Just(Op::Abort),
+        1 => Just(Op::Restart),
+        1 => Just(Op::Crash),
+    ]
+}
+
+#[derive(Debug, Clone)]
+struct Model {
+    versions: BTreeMap<Key, BTreeMap<i64, Option<i64>>>,
+    observed: i64,
+}
+
+impl Model {
+    fn new() -> Self {
+        Model { versions: BTreeMap::new(), observed: -1 }
+    }
+
+    fn put(&mut self, key: &Key, value: Option<i64>, time: i64) -> VersionedPut {
+        if time < self.observed - HISTORY_MS {
+            return VersionedPut::TooOld;
+        }
+        self.observed = self.observed.max(time);
+        let versions = self.versions.entry(key.clone()).or_default();
+        versions.insert(time, value);
+        let next = versions.range(time + 1..).next();
+        next.map_or(VersionedPut::Latest, |(next, _)| VersionedPut::ValidTo(*next))
+    }
+
+    fn get(&self, key: &Key) -> Option<(i64, i64)> {
+        let (time, value) = self.versions.get(key)?.last_key_value()?;
+        value.map(|value| (value, *time))
+    }
+
+    fn get_as_of(&self, key: &Key, time: i64) -> Option<(i64, i64)> {
+        if let Some(latest) = self.get(key).filter(|(_, since)| *since <= time) {
+            return Some(latest);
+        }
+        if time < self.observed - HISTORY_MS {
+            return None;
+        }
+        let (since, value) = self.versions.get(key)?.range(..=time).next_back()?;
+        value.map(|value| (value, *since))
+    }
+}
+
+fn builder(engine: Engine) -> VersionedKeyValueStoreBuilder<Key, i64> {
+    let builder = Stores::versioned_key_value::<Vec<u8>, i64>("store", HISTORY_MS);
+    if engine == Engine::Memory { builder.in_memory() } else { builder }
+}
+
+fn task(engine: Engine) -> Task<Store> {
+    let builder = builder(engine);
+    Task::new(engine, 0, builder.spec(), move |env| builder.build(env).unwrap())
+}
+
+/// All that can be asked of a store.
+fn answers(store: &mut Store, model: &Model) -> Vec<Option<(i64, i64)>> {
+    let mut answers = Vec::new();
+    for key in model.versions.keys() {
+        answers.push(store.get(key).unwrap().map(|found| (found.value, found.timestamp)));
+        for time in 0..END {
+            answers.push(store.get_as_of(key, time).unwrap().map(|found| (found.value, found.timestamp)));
+        }
+    }
+    answers
+}
+
+fn check(engine: Engine, ops: &[Op]) {
+    let mut task = task(engine);
+    let (mut current, mut committed) = (Model::new(), Model::new());
+    for op in ops {
+        let (store, mut cx) = task.access();
+        match op {
+            Op::Put(key, value, time) => {
+                let put = store.put(&mut cx, key, value.as_ref(), *time).unwrap();
+                assert_eq!(put, current.put(key, *value, *time));
+            }
+            Op::Delete(key, time) => {
+                let old = store.delete(&mut cx, key, *time).unwrap();
+                let expected = current.get_as_of(key, *time);
+                let put = current.put(key, None, *time);
+                let expected = expected.filter(|_| put != VersionedPut::TooOld);
+                assert_eq!(old.map(|old| (old.value, old.timestamp)), expected);
+            }
+            Op::Get(key) => {
+                let found = store.get(key).unwrap();
+                assert_eq!(found.map(|found| (found.value, found.timestamp)), current.get(key));
+            }
+            Op::GetAsOf(key, time) => {
+                let found = store.get_as_of(key, *time).unwrap();
+                assert_eq!(found.map(|found| (found.value, found.timestamp)), current.get_as_of(key, *time));
+            }
+            Op::Versions(key, from, to) => check_versions(store, &current, key, *from, *to),
+            Op::FlushMemtables => task.flush_memtables(),
+            Op::Commit => {
+                task.commit();
+                committed = current.clone();
+            }
+            Op::Abort => task.abort(),
+            Op::Restart => task.restart(),
+            Op::Crash => task.crash(),
+        }
+        if matches!(op, Op::Abort | Op::Restart | Op::Crash) {
+            current = committed.clone();
+        }
+    }
+    task.commit();
+    let expected = answers(task.access().0, &current);
+    check_restored(engine, &task, &current, &expected);
+}
+
+/// Each version that counts in the range, once, newest first.
+fn check_versions(store: &mut Store, model: &Model, key: &Key, from: i64, to: i64) {
+    let found = store.versions(key, from, to).unwrap();
+    let found: Vec<_> = found.into_iter().map(|found| (found.value, found.timestamp)).collect();
+    let mut expected = Vec::new();
+    let start = model.observed - HISTORY_MS;
+    let first = if to < start { to } else { from.max(start) };
+    for time in (first..=to).rev() {
+        let version = model.get_as_of(key, time);
+        if let Some(version) = version.filter(|version| expected.last() != Some(version)) {
+            expected.push(version);
+        }
+    }
+    assert_eq!(found, expected);
+}
+
+/// The changelog alone gives the same answers: by records, and in bulk.
+fn check_restored(engine: Engine, task: &Task<Store>, model: &Model, expected: &[Option<(i64, i64)>]) {
+    let mut restored = self::task(engine);
+    let records = &task.changelog.records;
+    restored.access().0.restore(&mut records.iter().map(restore_record)).unwrap();
+    assert_eq!(answers(restored.access().0, model), expected);
+    if engine == Engine::Memory {
+        return;
+    }
+    let mut restored = self::task(engine);
+    let builder = builder(engine);
+    let mut bulk = BulkRestore::new(&restored.backend, &builder.spec(), 200).unwrap();
+    for logged in records {
+        let RestoreRecord { key, value, timestamp } = restore_record(logged);
+        bulk.push(key, value, timestamp).unwrap();
+    }
+    let done = bulk.finish(TOPIC, 0, records.len() as i64).unwrap();
+    let store = restored.access().0;
+    store.bulk_restored(&done);
+    assert_eq!(answers(store, model), expected);
+}
+
+proptest! {
+    #![proptest_config(cases(96))]
+
+    #[test]
+    fn versions_in_memory_are_a_map_by_time(ops in prop::collection::vec(op(), 1..120)) {
+        check(Engine::Memory, &ops);
+    }
+}
+
+proptest! {
+    // Each opens databases.
+    #![proptest_config(cases(16))]
+
+    #[test]
+    fn versions_in_rocksdb_are_a_map_by_time(ops in prop::collection::vec(op(), 1..120)) {
+        check(Engine::Rocks, &ops);
+    }
+}
+
+#[test]
+fn old_versions_are_removed_at_commits() {
+    let mut task = task(Engine::Memory);
+    for time in 0..1000 {
+        let (store, mut cx) = task.access();
+        store.put(&mut cx, &vec![(time % 7) as u8], (time % 5 != 0).then_some(&time), time).unwrap();
+        if time % 10 == 0 {
+            task.commit();
+        }
+    }
+    task.commit();
+    let rows = task.access().0.approximate_entries();
+    assert!(rows < 150, "{rows} rows for 7 keys and a history of {HISTORY_MS} versions");
+}
