@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use kstreams_core::processor::Processor;
 use kstreams_core::topology::{SourceOptions, SourceTopics};
-use kstreams_core::{Topology, TopologyError};
+use kstreams_core::{StreamsConfig, Topology, TopologyError};
 use kstreams_state_stores::{Serde, StoreBuilder};
 
-use crate::graph::{GraphNode, NodeKind, SharedGraph, Writing};
+use crate::graph::{BuildSettings, GraphNode, NodeKind, SharedGraph, Writing};
 use crate::op::global_table::{self, GlobalNames};
 use crate::op::table_source::{self, TableTopic};
 use crate::options::{Consumed, Materialized, SerdeOverride};
@@ -205,13 +205,33 @@ impl StreamsBuilder {
         self
     }
 
-    /// The topology of everything that was said so far.
+    /// The topology of everything that was said so far, without the settings that change topologies.
     ///
     /// # Errors
     /// When two nodes or stores have the same name, a topic is read both as a stream and as a table, a processor names
     /// a store that nobody added, a join has to repartition a stream whose serdes nobody named, or windows make no
     /// sense.
     pub fn build(&self) -> Result<Topology, TopologyError> {
-        self.graph.lock().to_topology()
+        self.graph.lock().to_topology(&BuildSettings::default())
+    }
+
+    /// As [`build`](Self::build), by the settings of the application: `topology.optimization`, `dsl.store.suppliers.class`
+    /// (where tables are kept that do not say so themselves), `ensure.explicit.internal.resource.naming`.
+    ///
+    /// ```
+    /// use kstreams_core::StreamsConfig;
+    /// use kstreams_dsl::{Consumed, Materialized, StreamsBuilder};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.table_with("customers", Consumed::<String, String>::new(), Materialized::named("by-id"));
+    /// let config = StreamsConfig::new("app", "localhost:9092").set("topology.optimization", "all");
+    /// let topology = builder.build_with(&config)?; // the topic `customers` is the changelog of `by-id`
+    /// # Ok::<(), kstreams_core::TopologyError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`build`](Self::build), and with explicit naming where an internal topic or store has a generated name.
+    pub fn build_with(&self, config: &StreamsConfig) -> Result<Topology, TopologyError> {
+        self.graph.lock().to_topology(&BuildSettings::of(config))
     }
 }

@@ -3,10 +3,13 @@
 //! It counts every name that is asked for, used or not: names decide about topics and state, so the index of a later
 //! operator must not depend on whether an earlier one was given a name by the user.
 
+use std::collections::BTreeSet;
+
 /// Generates names; one per builder.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Names {
     next: u32,
+    generated: BTreeSet<String>,
 }
 
 impl Names {
@@ -14,7 +17,14 @@ impl Names {
     pub(crate) fn processor(&mut self, prefix: &str) -> String {
         let index = self.next;
         self.next += 1;
-        format!("{prefix}{index:010}")
+        let name = format!("{prefix}{index:010}");
+        self.generated.insert(name.clone());
+        name
+    }
+
+    /// Whether a name was made here, not by the user.
+    pub(crate) fn is_generated(&self, name: &str) -> bool {
+        self.generated.contains(name)
     }
 
     /// `<prefix>STATE-STORE-<index>`.

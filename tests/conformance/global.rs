@@ -17,12 +17,7 @@ impl Building {
         let materialized = match self.materialized::<OK, OV>(statement, types, false)? {
             Some(materialized) => materialized,
             None => {
-                let table = match self.in_memory {
-                    true => {
-                        self.builder.global_table_with(&topic, consumed, Materialized::default().in_memory())
-                    }
-                    false => self.builder.global_table_with(&topic, consumed, Materialized::default()),
-                };
+                let table = self.builder.global_table_with(&topic, consumed, Materialized::default());
                 return self.set(statement, Var::Global(table));
             }
         };

@@ -47,7 +47,7 @@ enum Outcome {
 
 fn run_case(case: &Value) -> Outcome {
     let config = run::config(case);
-    let (actual, describe) = match program::build(case) {
+    let (actual, describe) = match program::build(case, &config) {
         Err(program::ProgramError::NotThereYet(what)) => return Outcome::NotThereYet(what),
         Err(error) => (run::not_built(&error), None),
         Ok(program) => {

@@ -7,7 +7,7 @@ use kstreams::processor::RecordMetadata;
 use kstreams::topology::{Extracted, ExtractorRecord, SinkTopic};
 use kstreams::{
     Branched, CogroupedKStream, Consumed, GlobalKTable, KGroupedStream, KGroupedTable, KStream, Named,
-    Produced, Repartitioned, StreamsBuilder, Topology,
+    Produced, Repartitioned, StreamsBuilder, StreamsConfig, Topology,
 };
 use serde_json::{Value, json};
 
@@ -40,15 +40,14 @@ pub(super) enum Var {
 }
 
 /// Builds a case's program.
-pub(crate) fn build(case: &Value) -> Result<Program, ProgramError> {
+pub(crate) fn build(case: &Value, config: &StreamsConfig) -> Result<Program, ProgramError> {
     let mut building = Building {
         builder: StreamsBuilder::new(),
         vars: BTreeMap::new(),
         program: ProgramParts::default(),
         topology: None,
-        in_memory: case["config"]["dsl.store.suppliers.class"] == "in-memory",
     };
-    for feature in ["topology.optimization", "dsl.store.format", "ensure.explicit.internal.resource.naming"] {
+    for feature in ["dsl.store.format"] {
         if !case["config"][feature].is_null() {
             return Err(ProgramError::NotThereYet(feature.to_owned()));
         }
@@ -57,7 +56,7 @@ pub(crate) fn build(case: &Value) -> Result<Program, ProgramError> {
         building.statement(statement)?;
     }
     let ProgramParts { log, sinks, dynamic_sink, stores } = building.program;
-    let topology = building.topology.map_or_else(|| building.builder.build(), Ok)?;
+    let topology = building.topology.map_or_else(|| building.builder.build_with(config), Ok)?;
     Ok(Program { topology, log, sinks, dynamic_sink, stores })
 }
 
@@ -75,7 +74,6 @@ pub(super) struct Building {
     pub(super) program: ProgramParts,
     /// A topology made by hand, where the program has statements of that.
     pub(super) topology: Option<Topology>,
-    pub(super) in_memory: bool,
 }
 
 pub(super) type Built<T = ()> = Result<T, ProgramError>;

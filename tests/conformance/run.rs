@@ -41,7 +41,8 @@ pub(crate) fn config(case: &Value) -> StreamsConfig {
         let value = value.as_str().unwrap_or_default();
         let value = match key.as_str() {
             // Not Kafka's, or given to each store by the interpreter.
-            "start-wall-clock-ms" | "dsl.store.suppliers.class" => continue,
+            "start-wall-clock-ms" => continue,
+            "dsl.store.suppliers.class" => "in_memory",
             handler if handler.ends_with(".exception.handler") => match value {
                 "continue" => "org.apache.kafka.streams.errors.LogAndContinueExceptionHandler",
                 _ => "org.apache.kafka.streams.errors.LogAndFailExceptionHandler",
@@ -92,8 +93,11 @@ pub(crate) fn run(case: &Value, program: Program, config: &StreamsConfig) -> Val
     if let Some(error) = error {
         return failed(actual, i64::try_from(failed_at).unwrap_or(i64::MAX) - 1, &*error);
     }
+    let piped = case["steps"].as_array().into_iter().flatten().filter_map(|step| step["key"].as_str());
+    let keys: BTreeSet<String> = piped.map(str::to_owned).collect();
+    let keys: Vec<String> = keys.into_iter().collect();
     let contents: Map<String, Value> =
-        stores.iter().map(|(name, reader)| (name.clone(), reader.contents(&driver))).collect();
+        stores.iter().map(|(name, reader)| (name.clone(), reader.contents(&driver, &keys))).collect();
     if !contents.is_empty() {
         actual.insert("stores".to_owned(), contents.into());
     }

@@ -1,12 +1,12 @@
 //! Statements that keep state: tables, groupings, aggregations.
 
-use kstreams::state::ValueAndTimestamp;
+use kstreams::state::{StoreType, ValueAndTimestamp};
 use kstreams::{Grouped, KGroupedStream, KGroupedTable, KTable, Materialized, TimeWindowedKStream};
 use serde_json::Value;
 
 use super::catalogue;
 use super::program::{Building, Built, ProgramError, Var, must, named, not_there_yet, opt, s, text_of};
-use super::stores::{KvReader, StoreReader, WindowReader};
+use super::stores::{KvReader, StoreReader, VersionedReader, WindowReader};
 use super::types::{AsKey, AsVal, OK, OV, Serdes, Stream, Table, Types, WK, on};
 use super::value::{Key, KeyKind, KeySerde, Val, ValSerde, show, text};
 use super::windowed::Windowed;
@@ -25,7 +25,10 @@ impl Building {
         }
         let mut materialized = Materialized::with(K::serde(types), V::serde(types));
         if let Some(name) = opt(spec, "name") {
+            let versioned = spec["store"] == "versioned";
             let reader: Box<dyn StoreReader> = match (windowed, is_i64::<V>()) {
+                (false, false) if versioned => Box::new(VersionedReader::<OV>::new(&name)),
+                (false, true) if versioned => Box::new(VersionedReader::<i64>::new(&name)),
                 (false, false) => Box::new(KvReader::<ValueAndTimestamp<OV>>::new(&name)),
                 (false, true) => Box::new(KvReader::<ValueAndTimestamp<i64>>::new(&name)),
                 (true, false) => Box::new(WindowReader::<ValueAndTimestamp<OV>>::new(&name)),
@@ -35,9 +38,11 @@ impl Building {
             materialized = materialized.with_store_name(name);
         }
         match spec["store"].as_str() {
-            Some("versioned") => return Err(ProgramError::NotThereYet("versioned".to_owned())),
+            Some("versioned") => {
+                materialized = materialized.versioned(spec["history_ms"].as_i64().unwrap_or(0));
+            }
             Some("in-memory") => materialized = materialized.in_memory(),
-            None if self.in_memory => materialized = materialized.in_memory(),
+            Some("persistent") => materialized = materialized.with_store_type(StoreType::RocksDb),
             _ => {}
         }
         match spec["caching"].as_bool() {
@@ -62,10 +67,7 @@ impl Building {
         windowed: bool,
     ) -> Built<Materialized<K::Serde, V::Serde>> {
         let given = self.materialized::<K, V>(statement, types, windowed)?;
-        Ok(given.unwrap_or_else(|| {
-            let materialized = Materialized::with(K::serde(types), V::serde(types));
-            if self.in_memory { materialized.in_memory() } else { materialized }
-        }))
+        Ok(given.unwrap_or_else(|| Materialized::with(K::serde(types), V::serde(types))))
     }
 
     pub(super) fn table(&mut self, statement: &Value) -> Built {
@@ -73,9 +75,6 @@ impl Building {
         let topic = s(statement, "topic");
         let table = match self.materialized::<OK, OV>(statement, types, false)? {
             Some(materialized) => self.builder.table_with(&topic, consumed, materialized),
-            None if self.in_memory => {
-                self.builder.table_with(&topic, consumed, Materialized::default().in_memory())
-            }
             None => self.builder.table_with(&topic, consumed, Materialized::default()),
         };
         self.set(statement, Var::Table(table.into(), types))

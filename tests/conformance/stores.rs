@@ -1,6 +1,8 @@
 //! Reading stores for the kit's queries and final contents.
 
-use kstreams::state::{KeyValueStore, SessionStore, ValueAndTimestamp, WindowStore, Windowed};
+use kstreams::state::{
+    KeyValueStore, SessionStore, ValueAndTimestamp, VersionedKeyValueStore, VersionedRecord, WindowStore, Windowed,
+};
 use kstreams_test::TopologyTestDriver;
 use serde_json::{Value, json};
 
@@ -13,8 +15,8 @@ type AnyError = Box<dyn std::error::Error>;
 /// A store of the program, whatever its type.
 pub(crate) trait StoreReader {
     fn query(&self, driver: &TopologyTestDriver, query: &Value) -> Result<Vec<Value>, AnyError>;
-    /// `type` and `rows` as at the end of a case.
-    fn contents(&self, driver: &TopologyTestDriver) -> Value;
+    /// `type` and `rows` as at the end of a case; `keys` are those that the steps piped, for stores that cannot be listed.
+    fn contents(&self, driver: &TopologyTestDriver, keys: &[String]) -> Value;
 }
 
 /// What a store's value looks like in a row: the value, and the timestamp where the store keeps one.
@@ -90,7 +92,7 @@ impl<V: Cell> StoreReader for KvReader<V> {
         })?
     }
 
-    fn contents(&self, driver: &TopologyTestDriver) -> Value {
+    fn contents(&self, driver: &TopologyTestDriver, _keys: &[String]) -> Value {
         let rows = self.query(driver, &json!({ "op": "all" })).unwrap_or_default();
         json!({ "type": "kv", "rows": rows })
     }
@@ -137,7 +139,7 @@ impl<V: Cell> StoreReader for WindowReader<V> {
         })?
     }
 
-    fn contents(&self, driver: &TopologyTestDriver) -> Value {
+    fn contents(&self, driver: &TopologyTestDriver, _keys: &[String]) -> Value {
         let mut rows = self.query(driver, &json!({ "op": "all" })).unwrap_or_default();
         rows.sort_by(|a, b| a[0].as_str().map(str::as_bytes).cmp(&b[0].as_str().map(str::as_bytes)));
         json!({ "type": "window", "rows": rows })
@@ -183,4 +185,38 @@ impl<V: Cell> StoreReader for SessionReader<V> {
 
 fn windowed(key: Windowed<OK>) -> Value {
     rendered(key.key())
+}
+
+/// A versioned store whose values are `V`.
+pub(crate) struct VersionedReader<V>(String, std::marker::PhantomData<V>);
+
+impl<V> VersionedReader<V> {
+    pub(crate) fn new(store: &str) -> Self {
+        VersionedReader(store.to_owned(), std::marker::PhantomData)
+    }
+}
+
+impl<V: AsVal> StoreReader for VersionedReader<V> {
+    fn query(&self, driver: &TopologyTestDriver, query: &Value) -> Result<Vec<Value>, AnyError> {
+        let key = key_of(query, "key").ok_or("no key")?;
+        driver.with_store(&self.0, |store: &mut VersionedKeyValueStore<OK, V>| -> Result<_, AnyError> {
+            let found = match query["op"].as_str().unwrap_or_default() {
+                "get" => store.get(&key)?,
+                "get-as-of" => store.get_as_of(&key, query["time"].as_i64().ok_or("no time")?)?,
+                other => return Err(format!("no query {other}").into()),
+            };
+            Ok(found
+                .map(|VersionedRecord { value, timestamp, .. }| {
+                    row(rendered(key), ValueAndTimestamp { value, timestamp })
+                })
+                .into_iter()
+                .collect())
+        })?
+    }
+
+    fn contents(&self, driver: &TopologyTestDriver, keys: &[String]) -> Value {
+        let get = |key: &String| self.query(driver, &json!({ "op": "get", "key": key })).unwrap_or_default();
+        let rows: Vec<Value> = keys.iter().flat_map(get).collect();
+        json!({ "type": "versioned", "rows": rows })
+    }
 }

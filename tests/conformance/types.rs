@@ -37,6 +37,12 @@ impl AsVal for OV {
     }
 }
 
+impl AsVal for Val {
+    fn val(&self) -> OV {
+        Some(self.clone())
+    }
+}
+
 impl AsVal for i64 {
     fn val(&self) -> OV {
         Some(Val::Long(*self))

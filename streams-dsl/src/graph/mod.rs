@@ -5,6 +5,8 @@
 //! added, each as soon as all its parents are written; so the order of a topology's nodes, and with it the numbers of
 //! the sub-topologies, are the JVM's. Rewrites (merged sources, later the topology optimisations) change a copy.
 
+mod merge_repartitions;
+mod naming;
 mod repartition;
 mod self_join;
 mod sources;
@@ -13,8 +15,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kstreams_core::config::{DslStore, TopologyOptimization};
 use kstreams_core::topology::SourceTopics;
-use kstreams_core::{Topology, TopologyError};
+use kstreams_core::{StreamsConfig, Topology, TopologyError};
 
 pub(crate) use repartition::{RepartitionNode, RepartitionWriter};
 
@@ -31,6 +34,35 @@ pub(crate) struct Writing<'a> {
     pub(crate) keep_null_keys: bool,
     /// Both sides of this join of streams are one stream, whose records are kept once.
     pub(crate) is_self_join: bool,
+    /// Of each parent, whether its updates are those of a versioned table, so that there are late ones (KIP-914).
+    pub(crate) versioned: &'a [bool],
+    /// The application's settings.
+    pub(crate) settings: &'a BuildSettings,
+}
+
+impl Writing<'_> {
+    /// Whether the updates that come in are those of a versioned table.
+    pub(crate) fn is_versioned(&self) -> bool {
+        self.versioned.iter().any(|versioned| *versioned)
+    }
+}
+
+/// The settings of an application that change its topology.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct BuildSettings {
+    pub(crate) optimization: TopologyOptimization,
+    pub(crate) dsl_store: DslStore,
+    pub(crate) explicit_naming: bool,
+}
+
+impl BuildSettings {
+    pub(crate) fn of(config: &StreamsConfig) -> Self {
+        BuildSettings {
+            optimization: config.topology_optimization,
+            dsl_store: config.dsl_store,
+            explicit_naming: config.ensure_explicit_internal_resource_naming,
+        }
+    }
 }
 
 /// Writes one graph node as nodes of a topology.
@@ -69,9 +101,11 @@ pub(crate) struct GraphNode {
     dropped: bool,
     /// How long after its end a window of this aggregation can change, in ms of stream time.
     pub(crate) grace_ms: Option<i64>,
+    /// Whether the updates that go out are those of a versioned table; `None`: if all that come in are.
+    versioned: Option<bool>,
+    /// Takes no updates of a versioned table.
+    refuses_versions: bool,
     priority: u32,
-    /// The source that takes this one's place.
-    merged_into: Option<NodeId>,
 }
 
 impl GraphNode {
@@ -88,8 +122,9 @@ impl GraphNode {
             is_self_join: false,
             dropped: false,
             grace_ms: None,
+            versioned: None,
+            refuses_versions: false,
             priority: 0,
-            merged_into: None,
         }
     }
 
@@ -125,6 +160,19 @@ impl GraphNode {
 
     pub(crate) fn with_grace(mut self, grace_ms: Option<i64>) -> Self {
         self.grace_ms = grace_ms;
+        self
+    }
+
+    /// A table of its own, whose updates are those of a versioned one or not.
+    pub(crate) fn versioned(mut self, versioned: bool) -> Self {
+        self.versioned = Some(versioned);
+        self
+    }
+
+    /// suppress: an update that is not the latest would take a newer one's place.
+    #[allow(dead_code)] // until there is suppress
+    pub(crate) fn refuses_versions(mut self) -> Self {
+        self.refuses_versions = true;
         self
     }
 
@@ -189,25 +237,34 @@ impl Graph {
     }
 
     /// Writes the graph as a topology.
-    pub(crate) fn to_topology(&self) -> Result<Topology, TopologyError> {
+    pub(crate) fn to_topology(&self, settings: &BuildSettings) -> Result<Topology, TopologyError> {
         if let Some(error) = self.errors.first() {
             return Err(error.clone());
         }
         let mut graph = self.clone();
         graph.merge_duplicate_sources()?;
+        if settings.optimization.merge_repartition_topics {
+            graph.merge_repartitions()?;
+        }
+        if settings.optimization.single_store_self_join {
+            graph.single_store_self_joins();
+        }
         let mut topology = Topology::new();
-        graph.write(&mut topology)?;
+        graph.write(&mut topology, settings)?;
         for group in graph.copartition_groups() {
             topology.add_copartition_group(group);
+        }
+        if settings.explicit_naming {
+            naming::check(&topology, &graph.names)?;
         }
         Ok(topology)
     }
 
-    fn write(&self, topology: &mut Topology) -> Result<(), TopologyError> {
+    fn write(&self, topology: &mut Topology, settings: &BuildSettings) -> Result<(), TopologyError> {
         let children = self.children();
         let mut written = vec![false; self.nodes.len()];
         let mut queue: BinaryHeap<_> = (0..self.nodes.len())
-            .filter(|&id| self.nodes[id].parents.is_empty() && !self.is_merged_away(id))
+            .filter(|&id| self.nodes[id].parents.is_empty() && !self.nodes[id].dropped)
             .map(|id| Reverse((self.nodes[id].priority, id)))
             .collect();
         while let Some(Reverse((_, id))) = queue.pop() {
@@ -216,8 +273,22 @@ impl Graph {
                 continue;
             }
             let parents: Vec<&str> = node.parents.iter().map(|&parent| &*self.nodes[parent].name).collect();
+            let versioned: Vec<bool> = node.parents.iter().map(|&parent| self.is_versioned(parent)).collect();
             let keep_null_keys = self.keeps_null_keys(id, &children);
-            let writing = Writing { parents: &parents, keep_null_keys, is_self_join: node.is_self_join };
+            let writing = Writing {
+                parents: &parents,
+                keep_null_keys,
+                is_self_join: node.is_self_join,
+                versioned: &versioned,
+                settings,
+            };
+            if node.refuses_versions && writing.is_versioned() {
+                return Err(TopologyError::Invalid(format!(
+                    "{} suppresses the updates of a versioned table, which is not possible: materialize the table without \
+                     versions, or a table between the two",
+                    node.name
+                )));
+            }
             match &node.kind {
                 NodeKind::Source(_, write) | NodeKind::Operator(write) => write(topology, &writing)?,
                 NodeKind::Repartition(repartition) => repartition.write(topology, &writing)?,
@@ -236,6 +307,13 @@ impl Graph {
             }
         }
         children
+    }
+
+    /// Whether the updates that go out of a node are those of a versioned table.
+    fn is_versioned(&self, id: NodeId) -> bool {
+        let node = &self.nodes[id];
+        let inherits = || !node.parents.is_empty() && node.parents.iter().all(|&id| self.is_versioned(id));
+        node.versioned.unwrap_or_else(inherits)
     }
 
     /// Whether a left join lies anywhere below a repartition node.

@@ -24,6 +24,8 @@ pub(crate) struct RepartitionNode {
     pub(crate) source: String,
     /// A number of partitions that the user gave.
     pub(crate) partitions: Option<i32>,
+    /// It comes with an operator, not from the user's `repartition()`: it may become one with others.
+    pub(crate) optimizable: bool,
     pub(crate) writer: RepartitionWriter,
 }
 
@@ -41,7 +43,7 @@ impl RepartitionNode {
         } else {
             [format!("{topic}-sink"), format!("{topic}-filter"), format!("{topic}-source")]
         };
-        RepartitionNode { topic, filter, sink, source, partitions: None, writer }
+        RepartitionNode { topic, filter, sink, source, partitions: None, optimizable: true, writer }
     }
 
     pub(crate) fn write(&self, topology: &mut Topology, writing: &Writing<'_>) -> Result<(), TopologyError> {

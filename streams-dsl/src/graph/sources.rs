@@ -39,14 +39,10 @@ impl Graph {
                 *parent = replaced.get(parent).copied().unwrap_or(*parent);
             }
         }
-        for (&id, &first) in &replaced {
-            self.nodes[id].merged_into = Some(first);
+        for &id in replaced.keys() {
+            self.nodes[id].dropped = true;
         }
         Ok(())
-    }
-
-    pub(super) fn is_merged_away(&self, id: NodeId) -> bool {
-        self.nodes[id].merged_into.is_some()
     }
 
     fn reads_the_same(&self, a: NodeId, b: NodeId) -> bool {

@@ -8,7 +8,7 @@ use kstreams_core::{Topology, TopologyError};
 use kstreams_state_stores::DynSerde;
 
 use super::aggregate::Aggregation;
-use crate::graph::{GraphNode, SharedGraph};
+use crate::graph::{GraphNode, SharedGraph, Writing};
 use crate::grouped::KGroupedStream;
 use crate::options::{Materialized, Named, SerdeOverride, TableSpec};
 use crate::stream::Upstream;
@@ -61,6 +61,7 @@ pub(crate) trait Shape: Clone + Send + Sync + 'static {
         &self,
         topology: &mut Topology,
         store: &TableSpec<K, A>,
+        writing: &Writing<'_>,
         node: &str,
     ) -> Result<(), TopologyError>
     where
@@ -121,13 +122,14 @@ where
     let table = result(shape, &spec, &flags);
     let node = {
         let (name, shape) = (name.clone(), shape.clone());
-        let grace_ms = shape.grace_ms();
+        let (grace_ms, versioned) = (shape.grace_ms(), spec.is_versioned());
         GraphNode::operator(name.clone(), [upstream.node], move |topology, writing| {
             let old_values = flags.tells_old_values();
             shape.add_node(topology, (&name, writing.parents), &spec.name, &aggregation, old_values)?;
-            shape.add_store(topology, &spec, &name)
+            shape.add_store(topology, &spec, writing, &name)
         })
         .with_grace(grace_ms)
+        .versioned(versioned)
     };
     let node = graph.add(node);
     drop(graph);

@@ -197,19 +197,19 @@ where
             let name = graph.names.or_suffixed(asked.named.name(), &format!("-cogroup-agg-{at}"), AGGREGATE);
             let (input, rule, flags) = (Arc::clone(input), Arc::clone(&rule), Arc::clone(&flags));
             let (shape, spec) = (shape.clone(), spec.clone());
-            let grace_ms = shape.grace_ms();
+            let (grace_ms, versioned) = (shape.grace_ms(), spec.is_versioned());
             let write = {
                 let name = name.clone();
                 move |topology: &mut Topology, writing: &Writing<'_>| {
                     let old_values = flags.tells_old_values();
                     input.add_node(topology, (&name, writing.parents), &spec.name, &rule, old_values)?;
                     match at {
-                        0 => shape.add_store(topology, &spec, &name),
+                        0 => shape.add_store(topology, &spec, writing, &name),
                         _ => topology.connect_processor_and_state_stores(&name, &[&spec.name]).map(|_| ()),
                     }
                 }
             };
-            nodes.push(graph.add(GraphNode::operator(name, [parent], write).with_grace(grace_ms)));
+            nodes.push(graph.add(GraphNode::operator(name, [parent], write).with_grace(grace_ms).versioned(versioned)));
         }
         let name = graph.names.or_suffixed(asked.named.name(), "-cogroup-merge", "COGROUPKSTREAM-MERGE-");
         let node = graph.add(pass_on::<S::Row<K>, A>(name.clone(), nodes));

@@ -40,12 +40,16 @@ where
     let table =
         GlobalKTable::new(GetterSupplier::of_store(&spec.name), spec.queryable.then(|| spec.name.as_str()));
     let options: SourceOptions<Option<K>, Option<V>> = nullable_options(options);
-    let store = spec.key_value().with_logging_disabled().with_caching_disabled();
-    graph.add(GraphNode::operator(name.clone(), [], move |topology: &mut Topology, _| {
+    graph.add(GraphNode::operator(name.clone(), [], move |topology: &mut Topology, writing| {
+        if spec.is_versioned() {
+            let text = format!("global table {name} cannot keep versions: a global table has the last values only");
+            return Err(TopologyError::Invalid(text));
+        }
+        let store = spec.timestamped(writing).with_logging_disabled().with_caching_disabled();
         let split = |key: Option<K>, value: Option<V>| (key, value);
         let supplier = processor_of::<_, _, K, V, _>(Some(store.name().to_owned()), false, split);
         let added = topology.add_global_store::<_, _, K, Change<V>, _>(
-            store.clone(),
+            store,
             &source,
             &topic,
             options.clone(),

@@ -3,6 +3,7 @@
 //! What happens to key, value, timestamp and headers, and what is kept in state, is the processor's doing; null is given
 //! to it. After `process` the key counts as changed: a later grouping or join repartitions. `process_values` keeps it.
 
+use std::any::TypeId;
 use std::sync::Arc;
 
 use kstreams_core::processor::{FixedKeyAdapter, FixedKeyProcessor, Processor};
@@ -107,7 +108,13 @@ where
                 topology.connect_processor_and_state_stores(&name, &stores).map(|_| ())
             })
         };
-        let node = graph.add(if changes_key { node.changes_key() } else { node.changes_value() });
+        // In the JVM it is no change, as far as optimisations go (`__enable.process.processValue.fix__` is off).
+        let same_types = TypeId::of::<(K, V)>() == TypeId::of::<(K2, V2)>();
+        let node = graph.add(match (same_types, changes_key) {
+            (true, _) => node,
+            (false, true) => node.changes_key(),
+            (false, false) => node.changes_value(),
+        });
         self.upstream.then(node, name)
     }
 }

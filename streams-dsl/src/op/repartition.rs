@@ -44,6 +44,7 @@ where
         let prefix = repartitioned.name.unwrap_or_else(|| graph.names.processor("KSTREAM-REPARTITION-"));
         let mut node = new_node(&mut graph, &prefix, &key, &value);
         node.partitions = repartitioned.partitions;
+        node.optimizable = false;
         let source = node.source.clone();
         let id = add_node(&mut graph, self.upstream.node, node);
         drop(graph);

@@ -18,6 +18,7 @@ use kstreams_state_stores::{
 use super::aggregate::Aggregation;
 use super::aggregate_table::{Asked, Shape, aggregate, aggregations, note_count};
 use super::emit_final::FinalResults;
+use crate::graph::Writing;
 use crate::grouped::SessionWindowedKStream;
 use crate::null::Nulls;
 use crate::options::{Materialized, Named, SerdeFor, SerdeOverride, TableSpec};
@@ -131,13 +132,14 @@ impl Shape for BySession {
         &self,
         topology: &mut Topology,
         store: &TableSpec<K, A>,
+        writing: &Writing<'_>,
         node: &str,
     ) -> Result<(), TopologyError>
     where
         K: Clone + Send + 'static,
         A: Clone + Send + 'static,
     {
-        let builder = store.session(self.windows.close_delay_ms());
+        let builder = store.session(self.windows.close_delay_ms(), writing);
         // Final results and a cache do not go together for sessions, as in the JVM.
         let builder =
             if self.emit.on_close { builder.with_caching_disabled().for_final_results() } else { builder };

@@ -10,6 +10,7 @@ use kstreams_state_stores::{DynSerde, Record, ValueAndTimestamp};
 
 use super::aggregate::Aggregation;
 use super::aggregate_table::{Asked, Shape, aggregate, aggregations, note_count};
+use crate::graph::Writing;
 use crate::grouped::KGroupedStream;
 use crate::null::Nulls;
 use crate::options::{Materialized, Named, SerdeFor, SerdeOverride, TableSpec};
@@ -88,13 +89,14 @@ impl Shape for OverAllTime {
         &self,
         topology: &mut Topology,
         store: &TableSpec<K, A>,
+        writing: &Writing<'_>,
         node: &str,
     ) -> Result<(), TopologyError>
     where
         K: Clone + Send + 'static,
         A: Clone + Send + 'static,
     {
-        topology.add_state_store(store.key_value(), &[node]).map(|_| ())
+        store.add_key_value(topology, writing, node)
     }
 }
 

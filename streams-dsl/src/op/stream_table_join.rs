@@ -4,7 +4,8 @@
 //! null is dropped and counted, and so is, for an inner join, one whose key is null; a left join joins a null key with
 //! nothing. Without a partner the inner join gives nothing, the left join gives the joiner `None`. The stream is
 //! repartitioned first if its key changed; stream and table must have equally many partitions. The table is stored.
-//! There is no lateness: a record meets the table as it is when the record is processed.
+//! There is no lateness: a record meets the table as it is when the record is processed, or, if the table is versioned,
+//! as it was at the record's time.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
@@ -138,7 +139,7 @@ where
                 topology.connect_processor_and_state_stores(&name, &stores).map(|_| ())
             })
         };
-        let node = graph.add(node.takes_null_keys(is_left).changes_value());
+        let node = graph.add(node.takes_null_keys(is_left));
         drop(graph);
         let upstream = Upstream { sources, key_changed: false, ..stream.upstream.then(node, name) };
         KStream::new(upstream, stream.key_serde.clone(), None)
@@ -212,7 +213,13 @@ where
         }
         let other = match null_key {
             true => None,
-            false => self.getter.get(&record.key, &mut ctx.stores())?.map(|other| other.value),
+            false => {
+                let found = match self.getter.is_versioned() {
+                    true => self.getter.get_as_of(&record.key, record.timestamp, &mut ctx.stores())?,
+                    false => self.getter.get(&record.key, &mut ctx.stores())?,
+                };
+                found.map(|other| other.value)
+            }
         };
         let Record { key, value, timestamp, headers } = record;
         match (self.join)(&key, value, other) {

@@ -164,6 +164,7 @@ where
         let (key_serde, value_serde) = (spec.key.clone(), spec.value.clone());
         let queryable = spec.queryable.then(|| Arc::from(&*store));
         let (parent, source) = self.repartitioned(&mut graph, &store, sink, source);
+        let versioned = spec.is_versioned();
         let flags = TableFlags::new(true);
         let node = {
             let (name, flags) = (name.clone(), Arc::clone(&flags));
@@ -179,10 +180,10 @@ where
                 };
                 let parents = writing.parents;
                 topology.add_processor::<K, Change<V>, K, Change<A>, _>(&name, supplier, parents)?;
-                topology.add_state_store(spec.key_value(), &[&name]).map(|_| ())
+                spec.add_key_value(topology, writing, &name)
             })
         };
-        let node = graph.add(node);
+        let node = graph.add(node.versioned(versioned));
         drop(graph);
         let upstream = Upstream { name, ..Upstream::at_source(&self.upstream.graph, node, &source) };
         KTable {

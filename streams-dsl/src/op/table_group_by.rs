@@ -62,7 +62,13 @@ where
             let name = name.clone();
             GraphNode::operator(name.clone(), [self.upstream.node], move |topology, writing| {
                 let f = Arc::clone(&f);
-                let supplier = move || Regroup { f: Arc::clone(&f), keys: Nulls::of(), values: Nulls::of() };
+                let latest_only = writing.is_versioned();
+                let supplier = move || Regroup {
+                    f: Arc::clone(&f),
+                    keys: Nulls::of(),
+                    values: Nulls::of(),
+                    latest_only,
+                };
                 let parents = writing.parents;
                 topology
                     .add_processor::<K, Change<V>, K2, Change<V2>, _>(&name, supplier, parents)
@@ -87,6 +93,8 @@ struct Regroup<F, K2, V2> {
     f: Arc<F>,
     keys: Nulls<K2>,
     values: Nulls<V2>,
+    /// The table is versioned: late updates are left out.
+    latest_only: bool,
 }
 
 impl<F, K2: 'static, V2: 'static> Regroup<F, K2, V2> {
@@ -112,6 +120,9 @@ where
         ctx: &mut ProcessorContext<'_, K2, Change<V2>>,
     ) -> ProcessResult {
         let Record { key, value: change, timestamp, headers } = record;
+        if self.latest_only && !change.is_latest {
+            return Ok(());
+        }
         let (new, old) = (self.member(&key, change.new), self.member(&key, change.old));
         let mut send = |key: K2, new: Option<V2>, old: Option<V2>| {
             ctx.forward(Record { key, value: Change::new(new, old), timestamp, headers: headers.clone() })

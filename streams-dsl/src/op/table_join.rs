@@ -14,7 +14,7 @@ use kstreams_core::{Topology, TopologyError};
 use kstreams_state_stores::Record;
 
 use super::merge::other_builder;
-use crate::graph::GraphNode;
+use crate::graph::{GraphNode, Writing};
 use crate::null::Nulls;
 use crate::options::{Named, TableMaterialization, TableSpec, Unmaterialized};
 use crate::stream::Upstream;
@@ -160,6 +160,7 @@ where
         let key_serde = spec.as_ref().map(|spec| spec.key.clone()).or_else(|| self.key_serde.clone());
         let value_serde = spec.as_ref().map(|spec| spec.value.clone());
         let queryable = spec.as_ref().filter(|_| queryable_name).map(|spec| Arc::from(&*spec.name));
+        let versioned = spec.as_ref().is_some_and(TableSpec::is_versioned);
         let sources: BTreeSet<String> =
             self.upstream.sources.union(&other.upstream.sources).cloned().collect();
         graph.copartition(sources.clone());
@@ -183,9 +184,9 @@ where
         let parents = [self.upstream.node, other.upstream.node];
         let writer = {
             let join = Arc::clone(&join);
-            GraphNode::operator(name.clone(), parents, move |topology, _| join.write(topology))
+            GraphNode::operator(name.clone(), parents, move |topology, writing| join.write(topology, writing))
         };
-        let node = graph.add(writer);
+        let node = graph.add(writer.versioned(versioned));
         drop(graph);
         let upstream = Upstream { sources, ..self.upstream.then(node, name) };
         KTable { upstream: Arc::new(upstream), key_serde, value_serde, origin: join, queryable }
@@ -214,22 +215,33 @@ where
     B: Clone + Send + 'static,
     V: Clone + Send + 'static,
 {
-    fn write(&self, topology: &mut Topology) -> Result<(), TopologyError> {
+    fn write(&self, topology: &mut Topology, writing: &Writing<'_>) -> Result<(), TopologyError> {
+        let versioned = |side: usize| writing.versioned.get(side).copied().unwrap_or(false);
         let [merge, this, other] = &self.names;
         let [left, right] = &self.parents;
         let old_values = self.flags.tells_old_values();
 
         let (combine, make) = (Arc::clone(&self.combine), Arc::clone(&self.getters.1.make));
-        let needs_partner = self.kind == Kind::Inner;
-        let supplier =
-            move || TableJoin { getter: make(), combine: Arc::clone(&combine), needs_partner, old_values };
+        let (needs_partner, latest_only) = (self.kind == Kind::Inner, versioned(0));
+        let supplier = move || TableJoin {
+            getter: make(),
+            combine: Arc::clone(&combine),
+            needs_partner,
+            latest_only,
+            old_values,
+        };
         topology.add_processor::<K, Change<A>, K, Change<V>, _>(this, supplier, &[left])?;
 
         let (combine, make) = (Arc::clone(&self.combine), Arc::clone(&self.getters.0.make));
         let mirrored: Combine<K, B, A, V> = Arc::new(move |key, right, left| combine(key, left, right));
-        let needs_partner = self.kind != Kind::Outer;
-        let supplier =
-            move || TableJoin { getter: make(), combine: Arc::clone(&mirrored), needs_partner, old_values };
+        let (needs_partner, latest_only) = (self.kind != Kind::Outer, versioned(1));
+        let supplier = move || TableJoin {
+            getter: make(),
+            combine: Arc::clone(&mirrored),
+            needs_partner,
+            latest_only,
+            old_values,
+        };
         topology.add_processor::<K, Change<B>, K, Change<V>, _>(other, supplier, &[right])?;
 
         let store = self.spec.as_ref().map(|spec| spec.name.clone());
@@ -239,7 +251,7 @@ where
         connect(topology, this, &self.getters.1.stores)?;
         connect(topology, other, &self.getters.0.stores)?;
         if let Some(spec) = &self.spec {
-            topology.add_state_store(spec.key_value(), &[merge])?;
+            spec.add_key_value(topology, writing, merge)?;
         }
         Ok(())
     }
@@ -283,6 +295,8 @@ struct TableJoin<K, A, B, V> {
     combine: Combine<K, A, B, V>,
     /// Without a partner there is no result before and none after the update.
     needs_partner: bool,
+    /// The table is versioned: late updates are dropped.
+    latest_only: bool,
     old_values: bool,
 }
 
@@ -303,6 +317,10 @@ where
         ctx: &mut ProcessorContext<'_, K, Change<V>>,
     ) -> ProcessResult {
         let Record { key, value: change, timestamp, headers } = record;
+        if self.latest_only && !change.is_latest {
+            ctx.drop_record("late update of a versioned table in a table-table join");
+            return Ok(());
+        }
         let partner = self.getter.get(&key, &mut ctx.stores())?;
         let nothing_here = change.new.is_none() && change.old.is_none();
         if partner.is_none() && (self.needs_partner || nothing_here) {

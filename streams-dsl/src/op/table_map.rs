@@ -138,6 +138,7 @@ where
         let value_serde = spec.as_ref().map(|spec| spec.value.clone()).or(value_serde);
         let key_serde = spec.as_ref().map(|spec| spec.key.clone()).or_else(|| self.key_serde.clone());
         let queryable = spec.as_ref().map(|spec| Arc::from(&*spec.name));
+        let versioned = spec.as_ref().map(TableSpec::is_versioned);
         let flags = TableFlags::new(spec.is_some());
         if is_filter && self.origin.enable_old_values(false) {
             flags.tell_old_values(); // known anyway: then deletions of what was not there can be left out
@@ -150,7 +151,10 @@ where
                 table.write(topology, &name, writing)
             })
         };
-        let node = graph.add(node);
+        let node = graph.add(match versioned {
+            Some(versioned) => node.versioned(versioned),
+            None => node,
+        });
         let upstream = Arc::new(self.upstream.then(node, name));
         KTable { upstream, key_serde, value_serde, origin: table, queryable }
     }
@@ -174,16 +178,19 @@ where
         let store = self.spec.as_ref().map(|spec| spec.name.clone());
         let (compute, is_filter) = (Arc::clone(&self.compute), self.is_filter);
         let old_values = self.flags.tells_old_values();
+        // A late update's deletion is none of the latest value.
+        let swallows = is_filter && !writing.is_versioned();
         let supplier = move || TableMap {
             compute: Arc::clone(&compute),
             is_filter,
+            swallows,
             old_values,
             store: store.clone(),
             table: None,
         };
         topology.add_processor::<K, Change<P>, K, Change<V>, _>(name, supplier, writing.parents)?;
         if let Some(spec) = &self.spec {
-            topology.add_state_store(spec.key_value(), &[name])?;
+            spec.add_key_value(topology, writing, name)?;
         }
         Ok(())
     }
@@ -214,6 +221,8 @@ where
 struct TableMap<K, P, V> {
     compute: Compute<K, P, V>,
     is_filter: bool,
+    /// Deletions of what was not there.
+    swallows: bool,
     old_values: bool,
     store: Option<String>,
     table: Option<TableStore<K, V>>,
@@ -245,7 +254,7 @@ where
             _ => None,
         };
         let old_is_known = self.old_values || self.table.is_some();
-        if self.is_filter && old_is_known && new.is_none() && old.is_none() {
+        if self.swallows && old_is_known && new.is_none() && old.is_none() {
             return Ok(());
         }
         let value = Change { new, old, is_latest: change.is_latest };

@@ -13,7 +13,7 @@ use kstreams_core::topology::{Extracted, ExtractorRecord, SourceOptions};
 use kstreams_core::{Topology, TopologyError};
 use kstreams_state_stores::Record;
 
-use crate::graph::{GraphNode, SharedGraph};
+use crate::graph::{GraphNode, SharedGraph, Writing};
 use crate::options::TableSpec;
 use crate::stream::Upstream;
 use crate::table::{Change, GetterSupplier, KTable, TableFlags, TableOrigin, TableStore, nullable};
@@ -38,17 +38,22 @@ where
     let TableTopic { topic, source, name, options } = topic;
     let (key_serde, value_serde) = (spec.key.clone(), spec.value.clone());
     let queryable = spec.queryable.then(|| Arc::from(&*spec.name));
+    let versioned = spec.is_versioned();
     let table = Arc::new(SourceTable::new(spec));
     let options = nullable_options(options);
     let node = {
         let (name, source, table) = (name.clone(), source.clone(), Arc::clone(&table));
-        GraphNode::operator(name.clone(), [], move |topology, _| {
+        GraphNode::operator(name.clone(), [], move |topology, writing| {
             topology.add_source_with(&source, &*topic, options.clone())?;
             let split = |key: Option<K>, value: Option<V>| (key, value);
-            table.write(topology, &name, &[&source], split)
+            table.write(topology, &name, &Writing { parents: &[&source], ..*writing }, split)?;
+            if table.flags.is_stored() && writing.settings.optimization.reuse_ktable_source_topics {
+                topology.connect_source_store_and_topic(&table.spec.name, &topic)?;
+            }
+            Ok(())
         })
     };
-    let node = graph.lock().add(node);
+    let node = graph.lock().add(node.versioned(versioned));
     let upstream = Upstream { name, ..Upstream::at_source(graph, node, &source) };
     KTable {
         upstream: Arc::new(upstream),
@@ -100,7 +105,7 @@ impl<K: Clone + Send + 'static, V: Clone + Send + 'static> SourceTable<K, V> {
         &self,
         topology: &mut Topology,
         name: &str,
-        parents: &[&str],
+        writing: &Writing<'_>,
         split: F,
     ) -> Result<(), TopologyError>
     where
@@ -110,11 +115,11 @@ impl<K: Clone + Send + 'static, V: Clone + Send + 'static> SourceTable<K, V> {
     {
         let store = self.flags.is_stored().then(|| self.spec.name.clone());
         let supplier = processor_of(store, self.flags.tells_old_values(), split);
-        topology.add_processor::<KIn, VIn, K, Change<V>, _>(name, supplier, parents)?;
-        if self.flags.is_stored() {
-            topology.add_state_store(self.spec.key_value(), &[name])?;
+        topology.add_processor::<KIn, VIn, K, Change<V>, _>(name, supplier, writing.parents)?;
+        match self.flags.is_stored() {
+            true => self.spec.add_key_value(topology, writing, name),
+            false => Ok(()),
         }
-        Ok(())
     }
 }
 

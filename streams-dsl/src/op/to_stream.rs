@@ -69,7 +69,7 @@ where
                 topology.add_processor::<K, Change<V>, K, V2, _>(&name, supplier, writing.parents).map(|_| ())
             })
         };
-        let node = graph.add(node.changes_value());
+        let node = graph.add(node);
         self.upstream.then(node, name)
     }
 }

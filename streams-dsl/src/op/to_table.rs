@@ -60,16 +60,17 @@ where
             Upstream::clone(&self.upstream)
         };
         let queryable = spec.queryable.then(|| Arc::from(&*spec.name));
+        let versioned = spec.is_versioned();
         let table = Arc::new(SourceTable::new(spec));
         let node = {
             let (name, table) = (name.clone(), Arc::clone(&table));
             let (keys, values) = (Nulls::<K>::of(), Nulls::<V>::of());
             GraphNode::operator(name.clone(), [upstream.node], move |topology, writing| {
                 let split = move |key: K, value: V| (keys.present(key), values.present(value));
-                table.write(topology, &name, writing.parents, split)
+                table.write(topology, &name, writing, split)
             })
         };
-        let node = graph.add(node);
+        let node = graph.add(node.versioned(versioned));
         drop(graph);
         KTable {
             upstream: Arc::new(upstream.then(node, name)),

@@ -18,6 +18,7 @@ use super::aggregate::Aggregation;
 use super::aggregate_table::{Asked, Shape, aggregate, aggregations, note_count};
 use super::emit_final::FinalResults;
 use super::sliding_aggregate::SlidingAggregate;
+use crate::graph::Writing;
 use crate::grouped::TimeWindowedKStream;
 use crate::null::Nulls;
 use crate::options::{Materialized, Named, SerdeFor, SerdeOverride, TableSpec};
@@ -114,13 +115,14 @@ impl Shape for ByTime {
         &self,
         topology: &mut Topology,
         store: &TableSpec<K, A>,
+        writing: &Writing<'_>,
         node: &str,
     ) -> Result<(), TopologyError>
     where
         K: Clone + Send + 'static,
         A: Clone + Send + 'static,
     {
-        let builder = store.window(self.windows.size_ms(), self.windows.min_retention_ms());
+        let builder = store.window(self.windows.size_ms(), self.windows.min_retention_ms(), writing);
         let builder = match (self.emit.on_close, self.windows.sliding()) {
             (false, _) => builder,
             (true, None) => builder.for_final_results(),

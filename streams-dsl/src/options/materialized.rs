@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use kstreams_core::TopologyError;
+use kstreams_core::{Topology, TopologyError};
 use kstreams_state_stores::{
-    DynSerde, KeyValueStoreBuilder, SessionStoreBuilder, StoreType, ValueAndTimestamp, WindowStoreBuilder,
+    DynSerde, KeyValueStoreBuilder, SessionStoreBuilder, StoreType, ValueAndTimestamp,
+    VersionedKeyValueStoreBuilder, WindowStoreBuilder,
 };
 
 use super::{ByType, SerdeFor, SerdeOverride};
+use crate::graph::Writing;
 
 /// The store of a table: name, engine, cache, changelog, serdes. A named store can be queried.
 ///
@@ -30,7 +32,10 @@ struct Settings {
     /// The user said something, if only the serdes: the JVM's overload with a `Materialized`, which takes an index of
     /// the generated names more in some operators.
     given: bool,
-    store_type: StoreType,
+    /// `None`: as the application's `dsl.store.suppliers.class` says.
+    store_type: Option<StoreType>,
+    /// The table keeps its versions for so long.
+    history_retention_ms: Option<i64>,
     caching: bool,
     logging: Option<BTreeMap<String, String>>,
     retention_ms: Option<i64>,
@@ -41,7 +46,8 @@ impl Settings {
         Settings {
             name: None,
             given,
-            store_type: StoreType::default(),
+            store_type: None,
+            history_retention_ms: None,
             caching: true,
             logging: Some(BTreeMap::new()),
             retention_ms: None,
@@ -99,15 +105,29 @@ impl<KS, VS> Materialized<KS, VS> {
     /// Keeps the table in memory; it is restored from its changelog at each start.
     #[must_use]
     pub fn in_memory(mut self) -> Self {
-        self.settings.store_type = StoreType::InMemory;
+        self.settings.store_type = Some(StoreType::InMemory);
         self.settings.given = true;
         self
     }
 
-    /// Sets where the table is kept.
+    /// Keeps the versions of each key for `history_retention_ms` of stream time after they ended, in a
+    /// [`VersionedKeyValueStore`](kstreams_state_stores::VersionedKeyValueStore) (KIP-889, KIP-914).
+    ///
+    /// A late update then no longer replaces a newer one: it takes its place in the history, and joins, groupings and
+    /// aggregations below leave it out. A stream joined with the table meets it as it was at the record's time. An
+    /// update older than the history is dropped and counted. Such a table has no record cache and cannot be suppressed;
+    /// not for windowed aggregations.
+    #[must_use]
+    pub fn versioned(mut self, history_retention_ms: i64) -> Self {
+        self.settings.history_retention_ms = Some(history_retention_ms);
+        self.settings.given = true;
+        self
+    }
+
+    /// Sets where the table is kept. (The default: what `dsl.store.suppliers.class` says, RocksDB.)
     #[must_use]
     pub fn with_store_type(mut self, store_type: StoreType) -> Self {
-        self.settings.store_type = store_type;
+        self.settings.store_type = Some(store_type);
         self.settings.given = true;
         self
     }
@@ -217,8 +237,9 @@ impl<KS, VS> Materialized<KS, VS> {
 
 /// Engine, cache and changelog of a store as the user wants them, on any kind of builder.
 macro_rules! configured {
-    ($builder:expr, $settings:expr) => {{
-        let builder = $builder.with_store_type($settings.store_type);
+    ($builder:expr, $settings:expr, $writing:expr) => {{
+        let store_type = $settings.store_type.unwrap_or_else(|| $writing.settings.store_type());
+        let builder = $builder.with_store_type(store_type);
         let builder = if $settings.caching { builder.with_caching_enabled() } else { builder };
         match &$settings.logging {
             Some(configs) => builder.with_logging_enabled(configs.clone()),
@@ -239,12 +260,35 @@ pub struct TableSpec<K, V> {
 }
 
 impl<K: 'static, V: 'static> TableSpec<K, V> {
-    /// The timestamped key-value store.
-    pub(crate) fn key_value(&self) -> KeyValueStoreBuilder<K, ValueAndTimestamp<V>> {
-        configured!(
-            KeyValueStoreBuilder::timestamped(&self.name, self.key.clone(), self.value.clone()),
-            self.settings
-        )
+    /// Whether the table keeps versions.
+    pub(crate) fn is_versioned(&self) -> bool {
+        self.settings.history_retention_ms.is_some()
+    }
+
+    /// Adds the table's store by key, with versions or with timestamps, to the node that owns it.
+    pub(crate) fn add_key_value(
+        &self,
+        topology: &mut Topology,
+        writing: &Writing<'_>,
+        node: &str,
+    ) -> Result<(), TopologyError> {
+        match self.settings.history_retention_ms {
+            Some(history_ms) => {
+                let (key, value) = (self.key.clone(), self.value.clone());
+                let builder = VersionedKeyValueStoreBuilder::new(&self.name, history_ms, key, value);
+                topology.add_state_store(configured!(builder, self.settings, writing), &[node])?;
+            }
+            None => {
+                topology.add_state_store(self.timestamped(writing), &[node])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The store by key, with timestamps.
+    pub(crate) fn timestamped(&self, writing: &Writing<'_>) -> KeyValueStoreBuilder<K, ValueAndTimestamp<V>> {
+        let builder = KeyValueStoreBuilder::timestamped(&self.name, self.key.clone(), self.value.clone());
+        configured!(builder, self.settings, writing)
     }
 
     /// The timestamped window store for windows of `size_ms`, kept for `default_retention_ms` unless said otherwise.
@@ -252,20 +296,26 @@ impl<K: 'static, V: 'static> TableSpec<K, V> {
         &self,
         size_ms: i64,
         default_retention_ms: i64,
+        writing: &Writing<'_>,
     ) -> WindowStoreBuilder<K, ValueAndTimestamp<V>> {
         let retention = self.retention_ms(default_retention_ms);
         let (key, value) = (self.key.clone(), self.value.clone());
         configured!(
             WindowStoreBuilder::timestamped(&self.name, retention, size_ms, key, value),
-            self.settings
+            self.settings,
+            writing
         )
     }
 
     /// The session store, kept for `default_retention_ms` unless said otherwise.
-    pub(crate) fn session(&self, default_retention_ms: i64) -> SessionStoreBuilder<K, V> {
+    pub(crate) fn session(
+        &self,
+        default_retention_ms: i64,
+        writing: &Writing<'_>,
+    ) -> SessionStoreBuilder<K, V> {
         let retention = self.retention_ms(default_retention_ms);
         let (key, value) = (self.key.clone(), self.value.clone());
-        configured!(SessionStoreBuilder::new(&self.name, retention, key, value), self.settings)
+        configured!(SessionStoreBuilder::new(&self.name, retention, key, value), self.settings, writing)
     }
 
     pub(crate) fn retention_ms(&self, default_ms: i64) -> i64 {

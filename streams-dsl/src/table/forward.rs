@@ -9,10 +9,11 @@
 use kstreams_core::processor::{InitContext, ProcessResult, ProcessorContext, StoreHandle};
 use kstreams_state_stores::{
     Flushed, KeyValueStore, Record, RecordContext, SessionStore, StateStore, StoreError,
-    TimestampedKeyValueStore, TimestampedWindowStore, ValueAndTimestamp, WindowStore, Windowed,
+    TimestampedKeyValueStore, TimestampedWindowStore, ValueAndTimestamp, VersionedPut, WindowStore, Windowed,
 };
 
 use super::Change;
+use super::getter::KeyValueTable;
 
 /// A store of a table with keys `K` and values `V`, as far as forwarding goes.
 pub(crate) trait TableBacking<K, V>: StateStore {
@@ -153,19 +154,28 @@ impl<S: StateStore + 'static> Forwarder<S> {
     }
 }
 
-/// The key-value store of a table, within the node that owns it.
+/// The key-value store of a table, within the node that owns it. A versioned one has no cache, and tells of late updates
+/// that they are not the latest.
 pub(crate) struct TableStore<K, V> {
-    forwarder: Forwarder<TimestampedKeyValueStore<K, V>>,
+    store: KeyValueTable<K, V>,
+    /// Of a store without versions.
+    forwarder: Option<Forwarder<TimestampedKeyValueStore<K, V>>>,
+    old_values: bool,
 }
 
 impl<K: Clone + 'static, V: Clone + 'static> TableStore<K, V> {
     pub(crate) fn open(name: &str, old_values: bool, ctx: &mut InitContext<'_>) -> ProcessResult<Self> {
-        Ok(TableStore { forwarder: Forwarder::open(name, old_values, ctx)? })
+        let store = KeyValueTable::open(name, ctx)?;
+        let forwarder = match &store {
+            KeyValueTable::Timestamped(_) => Some(Forwarder::open(name, old_values, ctx)?),
+            KeyValueTable::Versioned(_) => None,
+        };
+        Ok(TableStore { store, forwarder, old_values })
     }
 
     /// Whether an operator below asked for old values.
     pub(crate) fn old_values(&self) -> bool {
-        self.forwarder.old_values
+        self.old_values
     }
 
     pub(crate) fn get(
@@ -173,7 +183,7 @@ impl<K: Clone + 'static, V: Clone + 'static> TableStore<K, V> {
         key: &K,
         ctx: &mut ProcessorContext<'_, K, Change<V>>,
     ) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
-        Ok(ctx.store(&self.forwarder.store).get(key)?)
+        self.store.get(key, &mut ctx.stores())
     }
 
     /// Stores the new value of `record` with its timestamp, and forwards the change. A deletion is logged with the time
@@ -184,13 +194,27 @@ impl<K: Clone + 'static, V: Clone + 'static> TableStore<K, V> {
         ctx: &mut ProcessorContext<'_, K, Change<V>>,
     ) -> ProcessResult {
         let timestamp = record.timestamp;
-        let new = record.value.new.take().map(|value| ValueAndTimestamp { value, timestamp });
-        ctx.store(&self.forwarder.store).put_nullable(&record.key, new.as_ref())?;
-        record.value.new = new.map(|new| new.value);
-        self.forwarder.forward(record, ctx)
+        match (&self.store, &self.forwarder) {
+            (KeyValueTable::Versioned(store), _) => {
+                let put = ctx.store(store).put(&record.key, record.value.new.as_ref(), timestamp)?;
+                if put == VersionedPut::TooOld {
+                    return Ok(());
+                }
+                record.value.is_latest = put == VersionedPut::Latest;
+                record.value.old = record.value.old.filter(|_| self.old_values);
+                ctx.forward(record)
+            }
+            (KeyValueTable::Timestamped(store), Some(forwarder)) => {
+                let new = record.value.new.take().map(|value| ValueAndTimestamp { value, timestamp });
+                ctx.store(store).put_nullable(&record.key, new.as_ref())?;
+                record.value = Change::new(new.map(|new| new.value), record.value.old);
+                forwarder.forward(record, ctx)
+            }
+            (KeyValueTable::Timestamped(_), None) => Ok(()),
+        }
     }
 
     pub(crate) fn forward_flushed(&self, ctx: &mut ProcessorContext<'_, K, Change<V>>) -> ProcessResult {
-        self.forwarder.forward_flushed(ctx)
+        self.forwarder.as_ref().map_or(Ok(()), |forwarder| forwarder.forward_flushed(ctx))
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use kstreams_core::processor::{InitContext, ProcessResult, StoreHandle, StoreScope};
 use kstreams_state_stores::{
-    SessionStore, TimestampedKeyValueStore, TimestampedWindowStore, ValueAndTimestamp, Windowed,
+    SessionStore, TimestampedKeyValueStore, TimestampedWindowStore, ValueAndTimestamp, VersionedKeyValueStore,
+    VersionedRecord, Windowed,
 };
 
 /// The value that a row of a parent becomes, if any.
@@ -21,6 +22,21 @@ pub(crate) trait ValueGetter<K, V>: Send {
 
     /// The value of a key and the time of its last update.
     fn get(&mut self, key: &K, stores: &mut StoreScope<'_>) -> ProcessResult<Option<ValueAndTimestamp<V>>>;
+
+    /// Whether [`get_as_of`](Self::get_as_of) knows earlier values: the table is, or is computed from, a versioned one.
+    fn is_versioned(&self) -> bool {
+        false
+    }
+
+    /// The value of a key at a time, and since when it counted; of a table without versions, the value now.
+    fn get_as_of(
+        &mut self,
+        key: &K,
+        _time: i64,
+        stores: &mut StoreScope<'_>,
+    ) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
+        self.get(key, stores)
+    }
 }
 
 /// Makes getters, and names the stores that their nodes must be connected to.
@@ -92,18 +108,66 @@ impl<K: Send + 'static, V: Send + 'static> GetterSupplier<Windowed<K>, V> {
 
 struct StoreGetter<K, V> {
     name: String,
-    store: Option<StoreHandle<TimestampedKeyValueStore<K, V>>>,
+    store: Option<KeyValueTable<K, V>>,
 }
 
-impl<K: 'static, V: 'static> ValueGetter<K, V> for StoreGetter<K, V> {
+/// The store of a table by key: with the last values, or with versions.
+pub(crate) enum KeyValueTable<K, V> {
+    Timestamped(StoreHandle<TimestampedKeyValueStore<K, V>>),
+    Versioned(StoreHandle<VersionedKeyValueStore<K, V>>),
+}
+
+impl<K: 'static, V: 'static> KeyValueTable<K, V> {
+    /// The store `name`, whichever it is.
+    pub(crate) fn open(name: &str, ctx: &InitContext<'_>) -> ProcessResult<Self> {
+        match ctx.state_store(name) {
+            Ok(store) => Ok(KeyValueTable::Versioned(store)),
+            Err(_) => Ok(KeyValueTable::Timestamped(ctx.state_store(name)?)),
+        }
+    }
+
+    pub(crate) fn get(
+        &self,
+        key: &K,
+        stores: &mut StoreScope<'_>,
+    ) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
+        Ok(match self {
+            KeyValueTable::Timestamped(store) => stores.open(store).get(key)?,
+            KeyValueTable::Versioned(store) => stores.open(store).get(key)?.map(without_end),
+        })
+    }
+}
+
+fn without_end<V>(version: VersionedRecord<V>) -> ValueAndTimestamp<V> {
+    ValueAndTimestamp { value: version.value, timestamp: version.timestamp }
+}
+
+impl<K: Send + 'static, V: Send + 'static> ValueGetter<K, V> for StoreGetter<K, V> {
     fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
-        self.store = Some(ctx.state_store(&self.name)?);
+        self.store = Some(KeyValueTable::open(&self.name, ctx)?);
         Ok(())
     }
 
     fn get(&mut self, key: &K, stores: &mut StoreScope<'_>) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
-        let Some(store) = &self.store else { return Ok(None) };
-        Ok(stores.open(store).get(key)?)
+        self.store.as_ref().map_or(Ok(None), |store| store.get(key, stores))
+    }
+
+    fn is_versioned(&self) -> bool {
+        matches!(self.store, Some(KeyValueTable::Versioned(_)))
+    }
+
+    fn get_as_of(
+        &mut self,
+        key: &K,
+        time: i64,
+        stores: &mut StoreScope<'_>,
+    ) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
+        match &self.store {
+            Some(KeyValueTable::Versioned(store)) => {
+                Ok(stores.open(store).get_as_of(key, time)?.map(without_end))
+            }
+            _ => self.get(key, stores),
+        }
     }
 }
 
@@ -162,10 +226,29 @@ impl<K, P, V> ValueGetter<K, V> for MappedGetter<K, P, V> {
     }
 
     fn get(&mut self, key: &K, stores: &mut StoreScope<'_>) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
-        let Some(ValueAndTimestamp { value, timestamp }) = self.parent.get(key, stores)? else {
-            return Ok(None);
-        };
-        Ok((self.f)(key, value).map(|value| ValueAndTimestamp { value, timestamp }))
+        let found = self.parent.get(key, stores)?;
+        Ok(self.compute(key, found))
+    }
+
+    fn is_versioned(&self) -> bool {
+        self.parent.is_versioned()
+    }
+
+    fn get_as_of(
+        &mut self,
+        key: &K,
+        time: i64,
+        stores: &mut StoreScope<'_>,
+    ) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
+        let found = self.parent.get_as_of(key, time, stores)?;
+        Ok(self.compute(key, found))
+    }
+}
+
+impl<K, P, V> MappedGetter<K, P, V> {
+    fn compute(&self, key: &K, found: Option<ValueAndTimestamp<P>>) -> Option<ValueAndTimestamp<V>> {
+        let ValueAndTimestamp { value, timestamp } = found?;
+        (self.f)(key, value).map(|value| ValueAndTimestamp { value, timestamp })
     }
 }
 
