@@ -9,8 +9,8 @@ use crate::keys::KeyLayout;
 use crate::overlay::Overlay;
 use crate::shared_bytes::SharedBytes;
 use crate::timestamped;
-use crate::{Headers, StoreError};
 use crate::versions;
+use crate::{Headers, StoreError};
 
 /// See the module.
 pub(crate) struct Below {
@@ -155,7 +155,8 @@ impl Below {
         value: Option<&[u8]>,
         timestamp: i64,
     ) -> Result<(), StoreError> {
-        self.changelog.map_or(Ok(()), |changelog| sink.log(changelog, key, value, Some(timestamp)))
+        self.changelog
+            .map_or(Ok(()), |changelog| sink.log(changelog, key, value, Some(timestamp), &Headers::new()))
     }
 
     pub(crate) fn restore(&mut self, record: RestoreRecord<'_>) -> Result<(), StoreError> {

@@ -26,8 +26,7 @@ impl Building {
         match (self.var(statement, "in")?, self.var(statement, "other")?) {
             (Var::Stream(left, types), Var::Stream(right, other)) => {
                 let long = (types.long, other.long);
-                let in_memory = self.in_memory;
-                let stream = |key| (statement, Types { key, ..types }, long, in_memory);
+                let stream = |key| (statement, Types { key, ..types }, long);
                 let joined: Stream = match (left, right) {
                     (Stream::Tt(l), Stream::Tt(r)) => streams(&l, &r, stream(types.key)).into(),
                     (Stream::Tt(l), Stream::Tl(r)) => streams(&l, &r, stream(types.key)).into(),
@@ -193,12 +192,12 @@ where
     }
 }
 
-type StreamsToJoin<'a> = (&'a Value, Types, (bool, bool), bool);
+type StreamsToJoin<'a> = (&'a Value, Types, (bool, bool));
 
 fn streams<K, V, V2>(
     left: &KStream<K, V>,
     right: &KStream<K, V2>,
-    (statement, types, long, in_memory): StreamsToJoin<'_>,
+    (statement, types, long): StreamsToJoin<'_>,
 ) -> KStream<K, OV>
 where
     K: AsKey + Serdes,
@@ -213,7 +212,7 @@ where
     if let Some(name) = opt(statement, "store_name") {
         joined = joined.with_store_name(name);
     }
-    if statement["store"] == "in-memory" || (statement["store"].is_null() && in_memory) {
+    if statement["store"] == "in-memory" {
         joined = joined.in_memory();
     }
     if statement["logging"] == false {

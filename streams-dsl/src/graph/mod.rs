@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kstreams_core::config::{DslStore, TopologyOptimization};
 use kstreams_core::topology::SourceTopics;
 use kstreams_core::{StreamsConfig, Topology, TopologyError};
+use kstreams_state_stores::StoreType;
 
 pub(crate) use repartition::{RepartitionNode, RepartitionWriter};
 
@@ -56,6 +57,14 @@ pub(crate) struct BuildSettings {
 }
 
 impl BuildSettings {
+    /// Where a store is kept of which nothing is said.
+    pub(crate) fn store_type(&self) -> StoreType {
+        match self.dsl_store {
+            DslStore::InMemory => StoreType::InMemory,
+            _ => StoreType::RocksDb,
+        }
+    }
+
     pub(crate) fn of(config: &StreamsConfig) -> Self {
         BuildSettings {
             optimization: config.topology_optimization,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kstreams_state_stores::{DynSerde, KeyValueStoreBuilder, Serde, StoreType, WindowStoreBuilder};
 
 use super::ByType;
+use crate::graph::BuildSettings;
 use crate::join_windows::JoinWindows;
 
 /// Serdes, names and stores of a join of two streams: `KS` is the serde of the keys, `VS` that of this stream's values,
@@ -29,7 +30,8 @@ pub struct StreamJoined<KS = ByType, VS = ByType, VS2 = ByType> {
 pub(crate) struct JoinSettings {
     pub(crate) name: Option<String>,
     pub(crate) store_name: Option<String>,
-    store_type: StoreType,
+    /// `None`: as the application's `dsl.store.suppliers.class` says.
+    store_type: Option<StoreType>,
     logging: Option<BTreeMap<String, String>>,
 }
 
@@ -56,7 +58,7 @@ impl StreamJoined {
 impl<KS, VS, VS2> StreamJoined<KS, VS, VS2> {
     /// With these serdes.
     pub fn with(key: KS, value: VS, other_value: VS2) -> Self {
-        let (name, store_name, store_type) = (None, None, StoreType::default());
+        let (name, store_name, store_type) = (None, None, None);
         let settings = JoinSettings { name, store_name, store_type, logging: Some(BTreeMap::new()) };
         StreamJoined { key, value, other_value, settings }
     }
@@ -105,7 +107,7 @@ impl<KS, VS, VS2> StreamJoined<KS, VS, VS2> {
     /// Sets where the records are kept.
     #[must_use]
     pub fn with_store_type(mut self, store_type: StoreType) -> Self {
-        self.settings.store_type = store_type;
+        self.settings.store_type = Some(store_type);
         self
     }
 
@@ -125,6 +127,10 @@ impl<KS, VS, VS2> StreamJoined<KS, VS, VS2> {
 }
 
 impl JoinSettings {
+    fn store_type(&self, build: &BuildSettings) -> StoreType {
+        self.store_type.unwrap_or_else(|| build.store_type())
+    }
+
     /// The store of one side's records, all that share a key and a time included.
     pub(crate) fn window_store<K: 'static, V: 'static>(
         &self,
@@ -132,12 +138,13 @@ impl JoinSettings {
         windows: JoinWindows,
         key: &DynSerde<K>,
         value: &DynSerde<V>,
+        build: &BuildSettings,
     ) -> WindowStoreBuilder<K, V> {
         let (retention, size) = (windows.retention_ms(), windows.size_ms());
         let builder = WindowStoreBuilder::new(name, retention, size, key.clone(), value.clone())
             .retain_duplicates()
             .with_headers_logged()
-            .with_store_type(self.store_type);
+            .with_store_type(self.store_type(build));
         match &self.logging {
             Some(configs) => builder.with_logging_enabled(configs.clone()),
             None => builder.with_logging_disabled(),
@@ -150,8 +157,9 @@ impl JoinSettings {
         name: &str,
         key: DynSerde<K>,
         value: DynSerde<V>,
+        build: &BuildSettings,
     ) -> KeyValueStoreBuilder<K, V> {
-        let builder = KeyValueStoreBuilder::new(name, key, value).with_store_type(self.store_type);
+        let builder = KeyValueStoreBuilder::new(name, key, value).with_store_type(self.store_type(build));
         match &self.logging {
             Some(configs) => builder.with_logging_enabled(configs.clone()),
             None => builder.with_logging_disabled(),
