@@ -3,8 +3,8 @@
 //! The value of a record becomes the value of its key; null deletes it. A record whose key is null is skipped. Each
 //! instance has all of the topic, in a store that is filled before any task starts; the topic is its changelog.
 
-use kstreams_core::Topology;
 use kstreams_core::topology::SourceOptions;
+use kstreams_core::{Topology, TopologyError};
 use kstreams_state_stores::StoreBuilder;
 
 use super::table_source::{TableTopic, nullable_options, processor_of};
@@ -42,7 +42,8 @@ where
     let options: SourceOptions<Option<K>, Option<V>> = nullable_options(options);
     graph.add(GraphNode::operator(name.clone(), [], move |topology: &mut Topology, writing| {
         if spec.is_versioned() {
-            let text = format!("global table {name} cannot keep versions: a global table has the last values only");
+            let text =
+                format!("global table {name} cannot keep versions: a global table has the last values only");
             return Err(TopologyError::Invalid(text));
         }
         let store = spec.timestamped(writing).with_logging_disabled().with_caching_disabled();
