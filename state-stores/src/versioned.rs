@@ -177,7 +177,7 @@ impl<K: 'static, V: 'static> VersionedKeyValueStore<K, V> {
 }
 
 impl<K: 'static, V: 'static> StateStore for VersionedKeyValueStore<K, V> {
-    crate::layers::state_store_by_layers!();
+    crate::layers::state_store_by_layers!(layers);
 }
 
 #[allow(clippy::missing_errors_doc)] // said once, at `StoreAccess`

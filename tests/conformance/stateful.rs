@@ -5,7 +5,7 @@ use kstreams::{Grouped, KGroupedStream, KGroupedTable, KTable, Materialized, Tim
 use serde_json::Value;
 
 use super::catalogue;
-use super::program::{Building, Built, ProgramError, Var, must, named, not_there_yet, opt, s, text_of};
+use super::program::{Building, Built, Var, must, named, not_there_yet, opt, s, text_of};
 use super::stores::{KvReader, StoreReader, VersionedReader, WindowReader};
 use super::types::{AsKey, AsVal, OK, OV, Serdes, Stream, Table, Types, WK, on};
 use super::value::{Key, KeyKind, KeySerde, Val, ValSerde, show, text};

@@ -1,7 +1,8 @@
 //! Reading stores for the kit's queries and final contents.
 
 use kstreams::state::{
-    KeyValueStore, SessionStore, ValueAndTimestamp, VersionedKeyValueStore, VersionedRecord, WindowStore, Windowed,
+    KeyValueStore, SessionStore, ValueAndTimestamp, VersionedKeyValueStore, VersionedRecord, WindowStore,
+    Windowed,
 };
 use kstreams_test::TopologyTestDriver;
 use serde_json::{Value, json};
@@ -176,7 +177,7 @@ impl<V: Cell> StoreReader for SessionReader<V> {
         })?
     }
 
-    fn contents(&self, driver: &TopologyTestDriver) -> Value {
+    fn contents(&self, driver: &TopologyTestDriver, _keys: &[String]) -> Value {
         let mut rows = self.query(driver, &json!({ "op": "fetch-keys" })).unwrap_or_default();
         rows.sort_by(|a, b| a[0].as_str().map(str::as_bytes).cmp(&b[0].as_str().map(str::as_bytes)));
         json!({ "type": "session", "rows": rows })

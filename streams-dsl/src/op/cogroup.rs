@@ -209,7 +209,11 @@ where
                     }
                 }
             };
-            nodes.push(graph.add(GraphNode::operator(name, [parent], write).with_grace(grace_ms).versioned(versioned)));
+            nodes.push(
+                graph.add(
+                    GraphNode::operator(name, [parent], write).with_grace(grace_ms).versioned(versioned),
+                ),
+            );
         }
         let name = graph.names.or_suffixed(asked.named.name(), "-cogroup-merge", "COGROUPKSTREAM-MERGE-");
         let node = graph.add(pass_on::<S::Row<K>, A>(name.clone(), nodes));

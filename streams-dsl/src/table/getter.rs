@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use kstreams_core::processor::{InitContext, ProcessResult, StoreHandle, StoreScope};
 use kstreams_state_stores::{
-    SessionStore, TimestampedKeyValueStore, TimestampedWindowStore, ValueAndTimestamp, VersionedKeyValueStore,
-    VersionedRecord, Windowed,
+    SessionStore, TimestampedKeyValueStore, TimestampedWindowStore, ValueAndTimestamp,
+    VersionedKeyValueStore, VersionedRecord, Windowed,
 };
 
 /// The value that a row of a parent becomes, if any.
