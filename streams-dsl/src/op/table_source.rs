@@ -99,6 +99,13 @@ impl<K, V> SourceTable<K, V> {
     }
 }
 
+impl<K: 'static, V: 'static> SourceTable<K, V> {
+    /// Whether the table keeps versions.
+    pub(crate) fn is_versioned(&self) -> bool {
+        self.spec.is_versioned()
+    }
+}
+
 impl<K: Clone + Send + 'static, V: Clone + Send + 'static> SourceTable<K, V> {
     /// Adds the node, and the store if one is needed. `split` makes nullable keys and values of the parent's.
     pub(crate) fn write<KIn, VIn, F>(

@@ -14,7 +14,7 @@ use super::processor::{
     AnswerSubscription, JoinResponse, KeepSubscriptions, RowHasher, Subscribe, TellSubscribers,
 };
 use super::{Combine, Extract, serdes};
-use crate::graph::{Graph, GraphNode, NodeId};
+use crate::graph::{Graph, GraphNode, NodeId, Writing};
 use crate::op::merge::other_builder;
 use crate::op::repartition::internal_source;
 use crate::op::table_join::connect;
@@ -157,7 +157,7 @@ macro_rules! add {
     ($graph:expr, $plan:expr, $name:ident, $parents:expr, $write:ident) => {{
         let plan = Arc::clone($plan);
         let node = GraphNode::operator(&$plan.names.$name, $parents, move |topology, writing| {
-            plan.$write(topology, writing.parents)
+            plan.$write(topology, writing)
         });
         $graph.add(node)
     }};
@@ -192,29 +192,32 @@ where
         graph.source_reads(&self.names.response_source, [self.names.response_topic.clone()]);
         let resolve = add!(graph, self, resolve, [source], write_resolve);
         let (name, result) = (self.names.result.clone(), Arc::clone(result));
-        graph.add(GraphNode::operator(name.clone(), [resolve], move |topology, writing| {
+        let versioned = result.is_versioned();
+        let node = GraphNode::operator(name.clone(), [resolve], move |topology, writing| {
             let split = |key: K, value: Option<VR>| (Some(key), value);
-            result.write(topology, &name, writing.parents, split)
-        }))
+            result.write(topology, &name, writing, split)
+        });
+        graph.add(node.versioned(versioned))
     }
 
-    fn write_subscribe(&self, topology: &mut Topology, parents: &[&str]) -> Result<(), TopologyError> {
+    fn write_subscribe(&self, topology: &mut Topology, writing: &Writing<'_>) -> Result<(), TopologyError> {
         let (extract, is_left) = (Arc::clone(&self.extract), self.is_left);
         let (foreign_key, value) = (self.serdes.foreign_key.clone(), self.serdes.value.clone());
         let topics = self.topics.clone();
+        let drops_late = writing.is_versioned();
         let supplier = move || Subscribe {
             extract: Arc::clone(&extract),
             foreign_key: foreign_key.clone(),
             topics: topics.clone(),
             hasher: RowHasher::new(&value, &topics),
             is_left,
-            drops_late: false,
+            drops_late,
         };
         topology
             .add_processor::<K, Change<V>, Option<KO>, Subscription<K>, _>(
                 &self.names.subscribe,
                 supplier,
-                parents,
+                writing.parents,
             )
             .map(|_| ())
     }
@@ -226,7 +229,7 @@ where
     fn write_registration_sink(
         &self,
         topology: &mut Topology,
-        parents: &[&str],
+        writing: &Writing<'_>,
     ) -> Result<(), TopologyError> {
         type Partitioner<KO, K> = StreamPartitioner<Option<KO>, Subscription<K>>;
         let partitioner: Option<Partitioner<KO, K>> = match self.joined.other_partitioner.clone() {
@@ -244,58 +247,73 @@ where
             partitioner,
         };
         topology.add_repartition_topic(&self.names.registration_topic, RepartitionTopic { partitions: None });
-        topology.add_sink_with(&self.names.registration_sink, sink, parents).map(|_| ())
+        topology.add_sink_with(&self.names.registration_sink, sink, writing.parents).map(|_| ())
     }
 
-    fn write_registration_source(&self, topology: &mut Topology, _: &[&str]) -> Result<(), TopologyError> {
+    fn write_registration_source(
+        &self,
+        topology: &mut Topology,
+        _: &Writing<'_>,
+    ) -> Result<(), TopologyError> {
         let options = internal_source(nullable(&self.serdes.foreign_key), self.subscription_serde());
         let Names { registration_source, registration_topic, .. } = &self.names;
         topology.add_source_with(registration_source, &**registration_topic, options).map(|_| ())
     }
 
-    fn write_store(&self, topology: &mut Topology, _: &[&str]) -> Result<(), TopologyError> {
+    fn write_store(&self, topology: &mut Topology, writing: &Writing<'_>) -> Result<(), TopologyError> {
         let key = CombinedKeySerde {
             foreign: self.serdes.foreign_key.clone(),
             primary: self.serdes.key.clone(),
             topics: self.topics.clone(),
         };
         let (key, value) = (DynSerde::new(key), self.subscription_serde());
-        let store = KeyValueStoreBuilder::timestamped(&self.names.store, key, value).with_headers_logged();
+        let store = KeyValueStoreBuilder::timestamped(&self.names.store, key, value)
+            .with_headers_logged()
+            .with_store_type(writing.settings.store_type());
         topology.add_state_store(store, &[]).map(|_| ())
     }
 
-    fn write_receive(&self, topology: &mut Topology, parents: &[&str]) -> Result<(), TopologyError> {
+    fn write_receive(&self, topology: &mut Topology, writing: &Writing<'_>) -> Result<(), TopologyError> {
         let Names { receive, store, .. } = &self.names;
         let store_name = store.clone();
         let supplier = move || KeepSubscriptions::<KO, K>::new(&store_name);
-        topology.add_processor(receive, supplier, parents)?;
+        topology.add_processor(receive, supplier, writing.parents)?;
         topology.connect_processor_and_state_stores(receive, &[store]).map(|_| ())
     }
 
-    fn write_answer(&self, topology: &mut Topology, parents: &[&str]) -> Result<(), TopologyError> {
+    fn write_answer(&self, topology: &mut Topology, writing: &Writing<'_>) -> Result<(), TopologyError> {
         let make = Arc::clone(&self.getters.1.make);
         let supplier = move || AnswerSubscription { foreign: make() };
         let name = &self.names.answer;
-        topology.add_processor::<Option<KO>, Subscription<K>, K, Response<VO>, _>(name, supplier, parents)?;
+        topology.add_processor::<Option<KO>, Subscription<K>, K, Response<VO>, _>(
+            name,
+            supplier,
+            writing.parents,
+        )?;
         connect(topology, name, &self.getters.1.stores)
     }
 
-    fn write_tell(&self, topology: &mut Topology, parents: &[&str]) -> Result<(), TopologyError> {
+    fn write_tell(&self, topology: &mut Topology, writing: &Writing<'_>) -> Result<(), TopologyError> {
         let (store_name, topics) = (self.names.store.clone(), self.topics.clone());
         let foreign_key = self.serdes.foreign_key.clone();
+        let drops_late = writing.is_versioned();
         let supplier = move || TellSubscribers::<KO, K> {
             store_name: store_name.clone(),
             foreign_key: foreign_key.clone(),
             topics: topics.clone(),
-            drops_late: false,
+            drops_late,
             store: None,
         };
         let name = &self.names.tell;
-        topology.add_processor::<KO, Change<VO>, K, Response<VO>, _>(name, supplier, parents)?;
+        topology.add_processor::<KO, Change<VO>, K, Response<VO>, _>(name, supplier, writing.parents)?;
         topology.connect_processor_and_state_stores(name, &[&self.names.store]).map(|_| ())
     }
 
-    fn write_response_sink(&self, topology: &mut Topology, parents: &[&str]) -> Result<(), TopologyError> {
+    fn write_response_sink(
+        &self,
+        topology: &mut Topology,
+        writing: &Writing<'_>,
+    ) -> Result<(), TopologyError> {
         let partitioner: StreamPartitioner<K, Response<VO>> = match self.joined.partitioner.clone() {
             Some(choose) => Arc::new(move |topic, key, _, partitions| choose(topic, key, partitions)),
             None => Arc::new(|_, _, response, _| response.partition.map(|partition| vec![partition])),
@@ -307,17 +325,17 @@ where
             partitioner: Some(partitioner),
         };
         topology.add_repartition_topic(&self.names.response_topic, RepartitionTopic { partitions: None });
-        topology.add_sink_with(&self.names.response_sink, sink, parents).map(|_| ())
+        topology.add_sink_with(&self.names.response_sink, sink, writing.parents).map(|_| ())
     }
 
-    fn write_response_source(&self, topology: &mut Topology, _: &[&str]) -> Result<(), TopologyError> {
+    fn write_response_source(&self, topology: &mut Topology, _: &Writing<'_>) -> Result<(), TopologyError> {
         let value = DynSerde::new(ResponseSerde(self.serdes.foreign_value.clone()));
         let options = internal_source(self.serdes.key.clone(), value);
         let Names { response_source, response_topic, .. } = &self.names;
         topology.add_source_with(response_source, &**response_topic, options).map(|_| ())
     }
 
-    fn write_resolve(&self, topology: &mut Topology, parents: &[&str]) -> Result<(), TopologyError> {
+    fn write_resolve(&self, topology: &mut Topology, writing: &Writing<'_>) -> Result<(), TopologyError> {
         let (make, combine) = (Arc::clone(&self.getters.0.make), Arc::clone(&self.combine));
         let (value, topics) = (self.serdes.value.clone(), self.topics.clone());
         let supplier = move || JoinResponse {
@@ -326,7 +344,7 @@ where
             combine: Arc::clone(&combine),
         };
         let name = &self.names.resolve;
-        topology.add_processor::<K, Response<VO>, K, Option<VR>, _>(name, supplier, parents)?;
+        topology.add_processor::<K, Response<VO>, K, Option<VR>, _>(name, supplier, writing.parents)?;
         connect(topology, name, &self.getters.0.stores)
     }
 }
