@@ -179,7 +179,6 @@ impl GraphNode {
     }
 
     /// suppress: an update that is not the latest would take a newer one's place.
-    #[allow(dead_code)] // until there is suppress
     pub(crate) fn refuses_versions(mut self) -> Self {
         self.refuses_versions = true;
         self

@@ -103,7 +103,7 @@ where
                 topology.add_state_store(builder, &[&name]).map(|_| ())
             })
         };
-        let node = graph.add(node);
+        let node = graph.add(node.refuses_versions().versioned(false));
         drop(graph);
         KTable {
             upstream: Arc::new(self.upstream.then(node, node_name)),
