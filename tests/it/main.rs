@@ -14,5 +14,6 @@ mod patterns;
 mod poison;
 mod processes;
 mod restarts;
+mod settings;
 mod support;
 mod topologies;

@@ -18,6 +18,12 @@ pub trait RocksDbConfigSetter: Send + Sync {
     fn set_config(&self, store: &str, options: &mut Options);
 }
 
+impl<F: Fn(&str, &mut Options) + Send + Sync> RocksDbConfigSetter for F {
+    fn set_config(&self, store: &str, options: &mut Options) {
+        self(store, options);
+    }
+}
+
 /// Settings of all databases of an instance.
 #[derive(Debug, Clone)]
 pub struct RocksDbSettings {

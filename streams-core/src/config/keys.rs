@@ -100,7 +100,7 @@ const KEYS: &[(&str, Rule)] = &[
     ("task.assignor.class", Refused("names a Java class, which cannot be loaded here; remove it")),
     ("processor.wrapper.class", Refused("names a Java class, which cannot be loaded here; remove it")),
     ("default.client.supplier", Refused("names a Java class, which cannot be loaded here; remove it")),
-    ("rocksdb.config.setter", Refused("names a Java class, which cannot be loaded here; give a RocksDbConfigSetter in code")),
+    ("rocksdb.config.setter", Refused("names a Java class, which cannot be loaded here; give your own in code with StreamsConfig::rocksdb_config_setter")),
 ];
 
 /// Settings that set the same field: to give both with different values is a contradiction.

@@ -38,6 +38,7 @@
 //! | `default.timestamp.extractor` | `default_timestamp_extractor` | `FailOnInvalidTimestamp` | built-ins by name; your own at the source |
 //! | `dsl.store.suppliers.class` | `dsl_store` | RocksDB | built-ins by name |
 //! | `default.dsl.store` | `dsl_store` | | old name of the former: `rocksDB`, `in_memory` |
+//! | `rocksdb.config.setter` | `rocksdb_config_setter` | none | yours by the setter; a Java class cannot be loaded |
 //! | `ensure.explicit.internal.resource.naming` | `ensure_explicit_internal_resource_naming` | false | |
 //! | `deserialization.exception.handler` | `deserialization_exception_handler` | `LogAndFail` | built-ins by name; your own by the setter |
 //! | `default.deserialization.exception.handler` | `deserialization_exception_handler` | | old name of the former |
@@ -85,6 +86,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use kstreams_state_stores::RocksDbConfigSetter;
 
 pub use client::{ClientKind, ClientSettings};
 pub use emit::EmitIntervals;
@@ -159,6 +162,8 @@ pub struct StreamsConfig {
     pub default_timestamp_extractor: DefaultTimestampExtractor,
     /// Engine of stores that name none.
     pub dsl_store: DslStore,
+    /// Changes the options of each store in RocksDB; `None`: the library's own.
+    pub rocksdb_config_setter: Option<Arc<dyn RocksDbConfigSetter>>,
     /// Whether a generated name of an internal topic or store is an error.
     pub ensure_explicit_internal_resource_naming: bool,
     /// Asks the processing exception handler about records that processors of global stores fail on; else those stop the
@@ -216,6 +221,7 @@ impl StreamsConfig {
             topology_optimization: TopologyOptimization::NONE,
             default_timestamp_extractor: DefaultTimestampExtractor::default(),
             dsl_store: DslStore::RocksDb,
+            rocksdb_config_setter: None,
             ensure_explicit_internal_resource_naming: false,
             processing_exception_handler_global_enabled: false,
             deserialization_exception_handler: Arc::new(LogAndFail),

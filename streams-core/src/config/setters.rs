@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kstreams_state_stores::RocksDbConfigSetter;
+
 use super::value::{
     AutoOffsetReset, DefaultTimestampExtractor, DslStore, MaxTaskIdle, MetricsRecordingLevel,
     ProcessingGuarantee, TopologyOptimization,
@@ -105,6 +107,28 @@ impl StreamsConfig {
     #[must_use]
     pub fn application_server(mut self, host_and_port: impl Into<String>) -> Self {
         self.application_server = Some(host_and_port.into());
+        self
+    }
+
+    /// `rocksdb.config.setter`: changes the options of each store in RocksDB, after the library's own are set. Memory is
+    /// bounded by [`memory_budget_bytes`](Self::memory_budget_bytes) for all stores together as long as the setter gives
+    /// a store no block cache or write buffer of its own.
+    ///
+    /// ```
+    /// use kstreams_core::StreamsConfig;
+    /// use kstreams_state_stores::rocksdb::{DBCompressionType, Options};
+    ///
+    /// let config = StreamsConfig::new("word-count", "localhost:9092").rocksdb_config_setter(
+    ///     |store: &str, options: &mut Options| {
+    ///         if store == "counts" {
+    ///             options.set_compression_type(DBCompressionType::None);
+    ///         }
+    ///     },
+    /// );
+    /// ```
+    #[must_use]
+    pub fn rocksdb_config_setter(mut self, setter: impl RocksDbConfigSetter + 'static) -> Self {
+        self.rocksdb_config_setter = Some(Arc::new(setter));
         self
     }
 

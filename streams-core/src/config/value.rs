@@ -90,14 +90,15 @@ pub enum ProcessingGuarantee {
 }
 
 /// Where to start in a partition that has no committed offset, or whose offset no longer exists (`auto.offset.reset`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
+/// Said for the application by [`StreamsConfig::auto_offset_reset`](super::StreamsConfig), for one source by
+/// [`SourceOptions`](crate::topology::SourceOptions).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AutoOffsetReset {
     /// At the first record. Kafka Streams' default, unlike the plain consumer's.
     Earliest,
     /// After the last record.
     Latest,
-    /// At the first record at most this old (KIP-1106).
+    /// At the first record at most this old (KIP-1106); where such a record's offset is committed and gone, at the first.
     ByDuration(Duration),
     /// Nowhere: the instance stops with an error.
     None,

@@ -80,7 +80,7 @@ impl KafkaStreams {
         let (sender, events) = channel();
         let uncommitted =
             UncommittedBudget::new(usize::try_from(memory.uncommitted_bytes).unwrap_or(usize::MAX));
-        let databases = Databases::new(memory);
+        let databases = Databases::new(memory, settings.config.rocksdb_config_setter.clone());
         let instance = Instance {
             settings,
             topology: Arc::new(topology),

@@ -183,7 +183,8 @@ fn reset_offsets(
             ask(&group.instance, || consumer.first_offsets(partitions, REQUEST_TIMEOUT))
         }
         AutoOffsetReset::Latest => ask(&group.instance, || consumer.end_offsets(partitions, REQUEST_TIMEOUT)),
-        AutoOffsetReset::ByDurationMs(age_ms) => {
+        AutoOffsetReset::ByDuration(age) => {
+            let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
             let time = group.instance.clock.now_ms().saturating_sub(age_ms);
             let mut offsets = ask(&group.instance, || consumer.end_offsets(partitions, REQUEST_TIMEOUT))?;
             for (partition, offset) in partitions.iter().zip(&mut offsets) {
@@ -212,8 +213,7 @@ pub(crate) fn on_offset_gone(
         return Ok(());
     }
     // Records of that age are gone: the oldest there are come next.
-    let policy =
-        if let AutoOffsetReset::ByDurationMs(_) = policy { AutoOffsetReset::Earliest } else { policy };
+    let policy = if let AutoOffsetReset::ByDuration(_) = policy { AutoOffsetReset::Earliest } else { policy };
     let offsets = reset_offsets(group, std::slice::from_ref(&partition), policy)?;
     let offset = offsets.first().copied().unwrap_or(0);
     tracing::warn!(%partition, offset, "the next record of an input is not in its topic any more; going on at another offset");

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 
 use super::sources;
-use crate::config::{self, ClientSettings, ConfigError, StreamsConfig};
+use crate::config::{ClientSettings, ConfigError, StreamsConfig};
 use crate::handlers::{StreamThreadExceptionResponse, StreamsUncaughtExceptionHandler};
 use crate::topology::{AutoOffsetReset, Topology};
 
@@ -145,16 +145,7 @@ impl Settings {
 
     /// What to do when nothing valid is committed for a partition of this topic.
     pub(crate) fn reset_of(&self, topology: &Topology, topic: &str) -> AutoOffsetReset {
-        sources::offset_reset(topology, &self.application_id, topic).unwrap_or(
-            match self.config.auto_offset_reset {
-                config::AutoOffsetReset::Earliest => AutoOffsetReset::Earliest,
-                config::AutoOffsetReset::Latest => AutoOffsetReset::Latest,
-                config::AutoOffsetReset::None => AutoOffsetReset::None,
-                config::AutoOffsetReset::ByDuration(age) => {
-                    AutoOffsetReset::ByDurationMs(i64::try_from(age.as_millis()).unwrap_or(i64::MAX))
-                }
-            },
-        )
+        sources::offset_reset(topology, &self.application_id, topic).unwrap_or(self.config.auto_offset_reset)
     }
 
     /// The uncaught exception handler's answer; without one the instance stops, as in the JVM.

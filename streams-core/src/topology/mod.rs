@@ -20,11 +20,10 @@ pub(crate) use groups::matches_whole;
 pub use groups::{SourceInfo, StoreInfo, SubTopology};
 pub(crate) use node::{Child, NodeLifecycle, give_all};
 pub use sink::{SinkOptions, SinkTopic, StreamPartitioner, TopicNameExtractor};
-pub use source::{
-    AutoOffsetReset, Extracted, ExtractorRecord, SourceOptions, SourceTopics, TimestampExtractor,
-};
+pub use source::{Extracted, ExtractorRecord, SourceOptions, SourceTopics, TimestampExtractor};
 pub(crate) use wiring::{ErasedStoreBuilder, QueueFactory, Wiring};
 
+pub use crate::config::AutoOffsetReset;
 use crate::error::TopologyError;
 use crate::processor::Processor;
 use wiring::WireFn;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use kstreams_state_stores::DynSerde;
 use regex::Regex;
 
+use crate::config::AutoOffsetReset;
+
 /// What a timestamp extractor sees of a record (`TimestampExtractor`).
 pub struct ExtractorRecord<'a, K, V> {
     /// The key.
@@ -33,19 +35,6 @@ pub enum Extracted {
 /// Gives each record its time. The second argument is the partition time: the highest timestamp read from the partition
 /// so far, -1 before the first record.
 pub type TimestampExtractor<K, V> = Arc<dyn Fn(&ExtractorRecord<'_, K, V>, i64) -> Extracted + Send + Sync>;
-
-/// Where to start reading when nothing is committed (KIP-1106).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum AutoOffsetReset {
-    /// From the oldest record.
-    Earliest,
-    /// From the end.
-    Latest,
-    /// Not at all: an error.
-    None,
-    /// From the first record that is at most this many ms old.
-    ByDurationMs(i64),
-}
 
 /// The topics of a source.
 #[derive(Debug, Clone)]
