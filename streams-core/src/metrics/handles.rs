@@ -142,11 +142,12 @@ impl TaskMetrics {
         TaskMetrics { dropped_records: Meter::new(&namer, "dropped-records"), debug }
     }
 
-    /// `records` were processed in `nanos`; together they were `lateness_ms` behind stream time.
-    pub fn processed(&mut self, records: u64, nanos: u64, lateness_ms: u64) {
+    /// `records` were processed in `nanos`; together they were `lateness_ms` behind stream time, the latest of them
+    /// `max_lateness_ms`.
+    pub fn processed(&mut self, records: u64, nanos: u64, lateness_ms: u64, max_lateness_ms: u64) {
         if let Some(debug) = &mut self.debug {
             debug.process.add(records, nanos);
-            debug.record_lateness.add(records, lateness_ms);
+            debug.record_lateness.add_with_max(records, lateness_ms, max_lateness_ms);
         }
     }
 
@@ -189,10 +190,8 @@ impl TaskMetrics {
 /// Of a node, at level DEBUG.
 #[derive(Debug)]
 pub struct NodeMetrics {
-    /// Records that the node processed.
-    pub process: Meter,
-    /// Updates that a caching node did not forward, because they changed nothing.
-    pub idempotent_update_skip: Meter,
+    process: Meter,
+    end_to_end: [Gauge; 3],
 }
 
 impl NodeMetrics {
@@ -202,14 +201,22 @@ impl NodeMetrics {
         let namer = Namer::new("stream-processor-node-metrics", &tags);
         (level >= MetricsRecordingLevel::Debug).then(|| NodeMetrics {
             process: Meter::new(&namer, "process"),
-            idempotent_update_skip: Meter::new(&namer, "idempotent-update-skip"),
+            end_to_end: ["avg", "min", "max"]
+                .map(|which| namer.gauge(&format!("record-e2e-latency-{which}"))),
         })
     }
 
-    /// Hands the numbers on.
-    pub fn flush(&mut self, now_ms: i64) {
+    /// Adds the records that the node processed since the last call, and hands the numbers on.
+    pub fn processed(&mut self, records: u64, now_ms: i64) {
+        self.process.add(records);
         self.process.flush(now_ms);
-        self.idempotent_update_skip.flush(now_ms);
+    }
+
+    /// Average, least and greatest time in ms from a record's timestamp to the node, since the last call.
+    pub fn end_to_end(&self, avg_ms: f64, min_ms: i64, max_ms: i64) {
+        for (gauge, value) in self.end_to_end.iter().zip([avg_ms, min_ms as f64, max_ms as f64]) {
+            gauge.set(value);
+        }
     }
 }
 

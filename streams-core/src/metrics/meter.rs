@@ -154,9 +154,15 @@ impl Values {
     /// Takes `count` values that add up to `sum`; their average counts as the greatest.
     #[inline]
     pub fn add(&mut self, count: u64, sum: u64) {
+        self.add_with_max(count, sum, sum / count.max(1));
+    }
+
+    /// Takes `count` values that add up to `sum`, the greatest of which is `max`.
+    #[inline]
+    pub fn add_with_max(&mut self, count: u64, sum: u64, max: u64) {
         self.count += count;
         self.sum = self.sum.saturating_add(sum);
-        self.max = self.max.max(sum / count.max(1));
+        self.max = self.max.max(max);
     }
 
     /// Hands the numbers on; `now_ms` is any clock in ms. Without values the gauges keep what they show.

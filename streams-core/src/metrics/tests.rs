@@ -93,7 +93,7 @@ fn at_level_info_a_task_counts_only_what_it_dropped() {
     metrics::with_local_recorder(&kept, || {
         let mut task = TaskMetrics::new("t", "0_0", MetricsRecordingLevel::Info);
         task.dropped_records.add(3);
-        task.processed(10, 10, 10);
+        task.processed(10, 10, 10, 10);
         task.flush(0);
         assert!(NodeMetrics::new("t", "0_0", "n", MetricsRecordingLevel::Info).is_none());
     });
@@ -111,7 +111,7 @@ fn at_level_debug_lateness_and_cache_hits_show() {
     metrics::with_local_recorder(&kept, || {
         let mut task = TaskMetrics::new("t", "0_0", MetricsRecordingLevel::Debug);
         task.flush(0);
-        task.processed(4, 100, 20);
+        task.processed(4, 100, 20, 12);
         task.flush(1_000);
         let cache = CacheMetrics::new("t", "0_0", "counts", MetricsRecordingLevel::Debug).unwrap();
         cache.reads(3, 4);
@@ -119,6 +119,7 @@ fn at_level_debug_lateness_and_cache_hits_show() {
     });
     let tags = "{thread-id=t,task-id=0_0}";
     assert_eq!(kept.gauge(&format!("kafka.streams.stream-task-metrics.record-lateness-avg{tags}")), 5.0);
+    assert_eq!(kept.gauge(&format!("kafka.streams.stream-task-metrics.record-lateness-max{tags}")), 12.0);
     let cache =
         "kafka.streams.stream-record-cache-metrics.hit-ratio{thread-id=t,task-id=0_0,record-cache-id=counts}";
     assert_eq!(kept.gauge(cache), 0.75);

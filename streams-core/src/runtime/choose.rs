@@ -33,5 +33,8 @@ pub(crate) fn is_processable(bundle: &mut TaskBundle, max_task_idle_ms: i64, now
             ready &= now_ms.saturating_sub(since) >= max_task_idle_ms;
         }
     }
+    if ready {
+        bundle.metrics.enforced_processing();
+    }
     ready
 }

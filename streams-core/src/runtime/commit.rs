@@ -55,8 +55,10 @@ pub(crate) fn commit(
         let consumed = bundle.task.prepare_commit()?;
         offsets.push(to_commit(bundle, &consumed, committer.all_offsets)?);
     }
-    flush(committer)?;
-    let outcome = commit_offsets(committer, bundles, &offsets)?;
+    let waiting = Instant::now();
+    let outcome = flush(committer).and_then(|()| commit_offsets(committer, bundles, &offsets));
+    committer.heartbeat.was_blocked(waiting);
+    let outcome = outcome?;
     if !matches!(outcome, CommitOutcome::Done) {
         return Ok(outcome);
     }

@@ -10,7 +10,7 @@ use super::database;
 use super::error::RuntimeError;
 use super::instance::{Instance, TaskEntry, ThreadHandle};
 use super::produce::{ChangelogTarget, Collector};
-use super::task_bundle::{Input, TaskBundle};
+use super::task_bundle::{Details, Input, TaskBundle};
 use crate::error::StreamsError;
 use crate::metrics::TaskMetrics;
 use crate::offset_metadata::OffsetMetadata;
@@ -38,10 +38,11 @@ pub(crate) fn create(instance: &Instance, seed: Box<TaskSeed>) -> Result<TaskBun
     let id = seed.entry.id;
     let _span = tracing::debug_span!("create", task = %id).entered();
     match build(instance, &seed) {
-        Ok((task, backend, directory, changelogs)) => {
+        Ok((mut task, backend, directory, changelogs)) => {
             let TaskSeed { entry, inputs, thread, .. } = *seed;
             let level = instance.settings.config.metrics_recording_level;
             let metrics = TaskMetrics::new(&thread.name, &id.to_string(), level);
+            let details = Details::new(&mut task, &thread.name, level);
             let mut bundle = TaskBundle {
                 entry,
                 task,
@@ -49,6 +50,7 @@ pub(crate) fn create(instance: &Instance, seed: Box<TaskSeed>) -> Result<TaskBun
                 directory,
                 inputs,
                 metrics,
+                details,
                 dropped_before: 0,
                 changelogs,
             };

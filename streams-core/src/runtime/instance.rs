@@ -120,19 +120,36 @@ pub(crate) struct Heartbeat {
     start: Instant,
     /// Milliseconds after `start`; `IDLE` while the thread waits.
     busy_since_ms: AtomicU64,
+    /// Time that the thread has spent waiting for brokers, in ns.
+    blocked_ns: AtomicU64,
 }
 
 const IDLE: u64 = u64::MAX;
 
 impl Heartbeat {
     pub(crate) fn new() -> Self {
-        Heartbeat { start: Instant::now(), busy_since_ms: AtomicU64::new(IDLE) }
+        Heartbeat {
+            start: Instant::now(),
+            busy_since_ms: AtomicU64::new(IDLE),
+            blocked_ns: AtomicU64::new(0),
+        }
     }
 
     /// A round begins, or shows that it goes on.
     pub(crate) fn beat(&self) {
         let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(IDLE - 1);
         self.busy_since_ms.store(now, Ordering::Relaxed);
+    }
+
+    /// The thread waited for brokers since `start`.
+    pub(crate) fn was_blocked(&self, start: Instant) {
+        let waited = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.blocked_ns.fetch_add(waited, Ordering::Relaxed);
+    }
+
+    /// How long the thread has waited for brokers, in ns.
+    pub(crate) fn blocked_ns(&self) -> u64 {
+        self.blocked_ns.load(Ordering::Relaxed)
     }
 
     /// The thread waits for something to do.

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use kstreams_state_stores::TaskBackend;
+use kstreams_state_stores::{CacheStats, TaskBackend};
 
 use super::database;
 use super::instance::TaskEntry;
 use super::produce::ChangelogTarget;
 use crate::client::{Committed, PartitionQueue};
-use crate::metrics::TaskMetrics;
+use crate::config::MetricsRecordingLevel;
+use crate::metrics::{CacheMetrics, NodeMetrics, TaskMetrics};
 use crate::state_dir::TaskDirectory;
-use crate::task::{Task, TopicPartition};
+use crate::task::{EndToEnd, Task, TopicPartition};
 use crate::topology::AutoOffsetReset;
 
 /// An input partition of a task.
@@ -38,10 +39,57 @@ pub(crate) struct TaskBundle {
     pub(crate) directory: Option<TaskDirectory>,
     pub(crate) inputs: Vec<Input>,
     pub(crate) metrics: TaskMetrics,
+    pub(crate) details: Details,
     /// Records dropped when the metrics were handed on last.
     pub(crate) dropped_before: u64,
     /// By changelog number; the last acknowledged offsets are found here.
     pub(crate) changelogs: Arc<Vec<ChangelogTarget>>,
+}
+
+/// The metrics of a task's nodes and caches; empty below level DEBUG.
+#[derive(Default)]
+pub(crate) struct Details {
+    nodes: Vec<Option<NodeMetrics>>,
+    /// By store, with what was seen last.
+    caches: Vec<(String, CacheMetrics, CacheStats)>,
+}
+
+impl Details {
+    /// Begins to count, where `level` asks for it.
+    pub(crate) fn new(task: &mut Task, thread: &str, level: MetricsRecordingLevel) -> Self {
+        if level < MetricsRecordingLevel::Debug {
+            return Details::default();
+        }
+        task.count_per_node();
+        let id = task.id().to_string();
+        let nodes = task.node_names().map(|node| NodeMetrics::new(thread, &id, node?, level)).collect();
+        let mut caches = Vec::new();
+        task.cache_stats(|store, stats| {
+            let metrics = CacheMetrics::new(thread, &id, store, level);
+            caches.extend(metrics.map(|metrics| (store.to_owned(), metrics, stats)));
+        });
+        Details { nodes, caches }
+    }
+
+    fn flush(&mut self, task: &mut Task, now_ms: i64) {
+        task.take_node_counts(|node, counts| {
+            let Some(Some(metrics)) = self.nodes.get_mut(node) else { return };
+            metrics.processed(counts.records, now_ms);
+            let EndToEnd { count, sum_ms, min_ms, max_ms } = counts.end_to_end;
+            if count > 0 {
+                metrics.end_to_end(sum_ms as f64 / count as f64, min_ms, max_ms);
+            }
+        });
+        if self.caches.is_empty() {
+            return;
+        }
+        task.cache_stats(|store, now| {
+            if let Some((_, metrics, before)) = self.caches.iter_mut().find(|(name, ..)| name == store) {
+                metrics.reads(now.hits - before.hits, now.gets - before.gets);
+                *before = now;
+            }
+        });
+    }
 }
 
 impl TaskBundle {
@@ -58,6 +106,7 @@ impl TaskBundle {
         });
         self.metrics.waiting(buffered, lags.sum());
         self.metrics.flush(now_ms);
+        self.details.flush(&mut self.task, now_ms);
     }
 
     /// Closes the task and forgets what was not committed.

@@ -124,6 +124,7 @@ impl ProcessingThread {
         delivery::check(&self.instance, &self.handle.producer)?;
         if self.meter.is_due() {
             let now_ms = self.instance.clock.now_ms();
+            self.meter.metrics.blocked_time_ns(self.handle.heartbeat.blocked_ns());
             self.meter.flush(now_ms);
             self.tasks.iter_mut().for_each(|bundle| bundle.flush_metrics(now_ms));
         }
@@ -237,7 +238,9 @@ impl ProcessingThread {
             let began = Instant::now();
             let processed = process_task(bundle, self.batch, idle_ms, now_ms)?;
             if processed > 0 {
-                bundle.metrics.processed(u64::try_from(processed).unwrap_or(u64::MAX), nanos(began), 0);
+                let late = bundle.task.take_lateness();
+                let records = u64::try_from(processed).unwrap_or(u64::MAX);
+                bundle.metrics.processed(records, nanos(began), late.sum_ms, late.max_ms);
                 count += processed;
             }
         }

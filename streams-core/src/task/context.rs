@@ -9,7 +9,7 @@ use qcell::{QCell, QCellOwner};
 use sync_wrapper::SyncWrapper;
 
 use super::punctuation::Punctuations;
-use super::{RawRecord, TaskHandlers, TaskId};
+use super::{Lateness, NodeCounts, RawRecord, TaskHandlers, TaskId};
 use crate::clock::Clock;
 use crate::config::EmitIntervals;
 use crate::error::StreamsError;
@@ -72,6 +72,10 @@ pub struct TaskContext {
     pub(crate) handlers: TaskHandlers,
     /// Records dropped so far (`dropped-records-total`).
     pub(crate) dropped: u64,
+    /// Since metrics looked last.
+    pub(crate) lateness: Lateness,
+    /// By node, since metrics looked last; empty where nobody looks.
+    pub(crate) node_counts: Box<[NodeCounts]>,
 }
 
 impl TaskContext {
@@ -121,6 +125,17 @@ impl TaskContext {
             self.record.headers = outer_headers;
         }
         result
+    }
+
+    /// A node is given a record. `is_end`: it is where records enter or leave the task, and their age counts.
+    #[inline]
+    pub(crate) fn count(&mut self, node: usize, timestamp: i64, is_end: bool) {
+        if let Some(counts) = self.node_counts.get_mut(node) {
+            counts.records += 1;
+            if is_end {
+                counts.end_to_end.add(self.clock.now_ms().saturating_sub(timestamp));
+            }
+        }
     }
 
     /// Counts and reports a record that is dropped on purpose.

@@ -11,8 +11,8 @@ use qcell::QCellOwner;
 
 use super::punctuation::Punctuations;
 use super::{
-    ChangelogPartition, JavaHeap, RecordCollector, Task, TaskContext, TaskHandlers, TaskId, TaskStore,
-    TopicPartition, dummy_record,
+    ChangelogPartition, JavaHeap, Lateness, RecordCollector, Task, TaskContext, TaskHandlers, TaskId,
+    TaskStore, TopicPartition, dummy_record,
 };
 use crate::clock::Clock;
 use crate::config::EmitIntervals;
@@ -98,6 +98,8 @@ impl Task {
             commit_requested: false,
             handlers: environment.handlers,
             dropped: 0,
+            lateness: Lateness::default(),
+            node_counts: Box::default(),
         };
         let consumed = vec![false; queues.len()];
         let order = JavaHeap::default();
@@ -108,6 +110,7 @@ impl Task {
             inputs,
             order,
             consumed,
+            included,
             nodes,
             sources,
             stores,

@@ -5,6 +5,7 @@
 //! threads.
 
 mod context;
+mod counts;
 mod create;
 mod failures;
 mod global;
@@ -18,10 +19,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kstreams_state_stores::{
-    ChangelogId, CommitBatch, Headers, RecordContext, RestoreRecord, StateStore, StoreContext, StoreError,
+    CacheStats, ChangelogId, CommitBatch, Headers, RecordContext, RestoreRecord, StateStore, StoreContext,
+    StoreError,
 };
 
 pub use context::{RecordCollector, TaskContext};
+pub(crate) use counts::{EndToEnd, Lateness, NodeCounts};
 pub(crate) use create::open_reader;
 pub use create::{TaskEnvironment, TaskScope};
 pub use failures::TaskHandlers;
@@ -94,6 +97,8 @@ pub struct Task {
     order: JavaHeap,
     /// Inputs from which something was taken since the last commit.
     consumed: Vec<bool>,
+    /// The numbers of the task's nodes, ascending.
+    included: Vec<usize>,
     nodes: Vec<Option<Arc<dyn NodeLifecycle>>>,
     /// What makes the input queues of each source, for topics that are added later.
     sources: BTreeMap<usize, QueueFactory>,
@@ -126,6 +131,12 @@ impl Task {
         self.stores.iter().map(|store| &*store.name)
     }
 
+    /// The names of the topology's nodes by number; `None` for those that are not in this task.
+    pub(crate) fn node_names(&self) -> impl Iterator<Item = Option<&str>> {
+        let included = |node: usize| self.included.binary_search(&node).is_ok();
+        self.cx.names.iter().enumerate().map(move |(node, name)| included(node).then_some(&**name))
+    }
+
     /// The highest timestamp of any record taken up (ms), -1 before the first.
     pub fn stream_time(&self) -> i64 {
         self.cx.stream_time
@@ -134,6 +145,33 @@ impl Task {
     /// Records that were dropped so far.
     pub fn dropped_records(&self) -> u64 {
         self.cx.dropped + self.cx.collector.expired_puts()
+    }
+
+    /// Begins to count what each node does.
+    pub(crate) fn count_per_node(&mut self) {
+        self.cx.node_counts = vec![NodeCounts::default(); self.cx.names.len()].into();
+    }
+
+    /// What each node did since the last call, where it is counted.
+    pub(crate) fn take_node_counts(&mut self, mut f: impl FnMut(usize, NodeCounts)) {
+        for (node, counts) in self.cx.node_counts.iter_mut().enumerate() {
+            f(node, std::mem::take(counts));
+        }
+    }
+
+    /// How late the records were that were processed since the last call.
+    pub(crate) fn take_lateness(&mut self) -> Lateness {
+        std::mem::take(&mut self.cx.lateness)
+    }
+
+    /// How well the caches of the stores do that have one.
+    pub(crate) fn cache_stats(&mut self, mut f: impl FnMut(&str, CacheStats)) {
+        for store in &self.stores {
+            let cell = store.cell.get(&mut self.cx.owner);
+            if cell.spec().caching {
+                f(&store.name, cell.cache_stats());
+            }
+        }
     }
 
     /// The collector that the task was given.
@@ -354,12 +392,11 @@ impl Task {
     }
 
     fn forward_flushed(&mut self, store: usize) -> Result<(), StreamsError> {
-        for node in self.stores[store].users.clone() {
-            if let Some(Some(lifecycle)) = self.nodes.get(node) {
-                let lifecycle = Arc::clone(lifecycle);
-                lifecycle
-                    .forward_flushed(&mut self.cx)
-                    .map_err(|error| error.into_streams_error(self.cx.node_name(node)))?;
+        let Task { stores, nodes, cx, .. } = self;
+        for &node in &stores[store].users {
+            if let Some(Some(lifecycle)) = nodes.get(node) {
+                let flushed = lifecycle.forward_flushed(cx);
+                flushed.map_err(|error| error.into_streams_error(cx.node_name(node)))?;
             }
         }
         Ok(())

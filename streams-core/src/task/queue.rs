@@ -195,6 +195,8 @@ where
     fn process(&mut self, cx: &mut TaskContext) -> Result<(), StreamsError> {
         let Some(Decoded { record, raw }) = self.current.take() else { return Ok(()) };
         cx.stream_time = cx.stream_time.max(record.timestamp);
+        cx.lateness.add(cx.stream_time - record.timestamp);
+        cx.count(self.node, record.timestamp, true);
         cx.record = RecordContext {
             timestamp: record.timestamp,
             headers: record.headers.clone(),

@@ -129,6 +129,7 @@ where
     P: Processor<KIn, VIn, KOut, VOut>,
 {
     fn receive(&self, record: Record<KIn, VIn>, cx: &mut TaskContext) -> ProcessResult {
+        cx.count(self.node, record.timestamp, self.children.is_empty());
         self.run(cx, |processor, context| processor.process(record, context))
     }
 }

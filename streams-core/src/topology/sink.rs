@@ -161,6 +161,7 @@ impl<K: 'static, V: 'static> SinkNode<K, V> {
 
 impl<K: Send + 'static, V: Send + 'static> Receiver<K, V> for SinkNode<K, V> {
     fn receive(&self, record: Record<K, V>, cx: &mut TaskContext) -> ProcessResult {
+        cx.count(self.node, record.timestamp, true);
         let mut scratch = std::mem::take(self.scratch.rw(&mut cx.owner).get_mut());
         let result = self.write(&record, &mut scratch, cx);
         *self.scratch.rw(&mut cx.owner).get_mut() = scratch;

@@ -4,10 +4,12 @@
 mod bad_input;
 mod cluster;
 mod failures;
+mod metrics;
 mod order;
 mod patterns;
 mod queries;
 mod quiet_inputs;
 mod rebalance;
+mod recorder;
 mod topologies;
 mod word_count;
