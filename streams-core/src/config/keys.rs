@@ -98,7 +98,7 @@ const KEYS: &[(&str, Rule)] = &[
     ("upgrade.from", Ignored("it upgrades the group protocol of Java instances")),
     // Java classes that would change what the application does.
     ("task.assignor.class", Refused("names a Java class, which cannot be loaded here; remove it")),
-    ("processor.wrapper.class", Refused("names a Java class, which cannot be loaded here; remove it")),
+    ("processor.wrapper.class", Refused("names a Java class, which cannot be loaded here; give your own in code with Topology::set_processor_wrapper")),
     ("default.client.supplier", Refused("names a Java class, which cannot be loaded here; remove it")),
     ("rocksdb.config.setter", Refused("names a Java class, which cannot be loaded here; give your own in code with StreamsConfig::rocksdb_config_setter")),
 ];

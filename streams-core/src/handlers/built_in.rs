@@ -4,7 +4,7 @@ use std::error::Error;
 
 use super::dead_letter::error_chain;
 use super::{
-    DeserializationExceptionHandler, ErrorHandlerContext, FailedOutput, HandlerResponse,
+    Decision, DeserializationExceptionHandler, ErrorHandlerContext, FailedOutput, HandlerResponse,
     ProcessingExceptionHandler, ProductionExceptionHandler, ProductionResponse, SerializationExceptionOrigin,
 };
 
@@ -17,98 +17,80 @@ pub struct LogAndContinue;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LogAndFail;
 
-/// The one place where built-in handlers log: an error when the thread stops, a warning when it goes on.
-fn log(what: &str, fails: bool, context: &ErrorHandlerContext<'_>, error: &(dyn Error + 'static)) {
+/// The answer of every built-in handler: it logs, an error where the thread stops and a warning where it goes on, and
+/// writes a dead letter where there is a topic for it.
+fn answer(
+    what: &str,
+    decision: Decision,
+    context: &ErrorHandlerContext<'_>,
+    error: &(dyn Error + 'static),
+) -> HandlerResponse {
     let topic = context.topic.unwrap_or("(none)");
     let ErrorHandlerContext { task_id: task, processor_node_id: node, partition, offset, .. } = context;
-    let error = error_chain(error);
-    if fails {
-        tracing::error!(task, node, topic, partition, offset, error, "{what}, stopping");
-    } else {
-        tracing::warn!(task, node, topic, partition, offset, error, "{what}, record dropped");
-    }
-}
-
-impl DeserializationExceptionHandler for LogAndContinue {
-    fn handle_error(
-        &self,
-        context: &ErrorHandlerContext<'_>,
-        error: &(dyn Error + 'static),
-    ) -> HandlerResponse {
-        log("deserialization failed", false, context, error);
-        HandlerResponse::resume().with_dead_letters(context.dead_letters(error))
-    }
-}
-
-impl DeserializationExceptionHandler for LogAndFail {
-    fn handle_error(
-        &self,
-        context: &ErrorHandlerContext<'_>,
-        error: &(dyn Error + 'static),
-    ) -> HandlerResponse {
-        log("deserialization failed", true, context, error);
-        HandlerResponse::fail().with_dead_letters(context.dead_letters(error))
-    }
-}
-
-impl ProcessingExceptionHandler for LogAndContinue {
-    fn handle_error(
-        &self,
-        context: &ErrorHandlerContext<'_>,
-        error: &(dyn Error + 'static),
-    ) -> HandlerResponse {
-        log("processing failed", false, context, error);
-        HandlerResponse::resume().with_dead_letters(context.dead_letters(error))
-    }
-}
-
-impl ProcessingExceptionHandler for LogAndFail {
-    fn handle_error(
-        &self,
-        context: &ErrorHandlerContext<'_>,
-        error: &(dyn Error + 'static),
-    ) -> HandlerResponse {
-        log("processing failed", true, context, error);
-        HandlerResponse::fail().with_dead_letters(context.dead_letters(error))
-    }
-}
-
-impl ProductionExceptionHandler for LogAndContinue {
-    fn handle_error(
-        &self,
-        context: &ErrorHandlerContext<'_>,
-        record: &FailedOutput<'_>,
-        error: &(dyn Error + 'static),
-    ) -> ProductionResponse {
-        log(&format!("writing to topic {} failed", record.topic), false, context, error);
-        ProductionResponse::resume().with_dead_letters(context.dead_letters(error))
-    }
-
-    fn handle_serialization_error(
-        &self,
-        context: &ErrorHandlerContext<'_>,
-        origin: SerializationExceptionOrigin,
-        error: &(dyn Error + 'static),
-    ) -> ProductionResponse {
-        log(&format!("serializing the {origin:?} failed"), false, context, error);
-        ProductionResponse::resume().with_dead_letters(context.dead_letters(error))
-    }
-}
-
-impl ProductionExceptionHandler for LogAndFail {
-    fn handle_error(
-        &self,
-        context: &ErrorHandlerContext<'_>,
-        record: &FailedOutput<'_>,
-        error: &(dyn Error + 'static),
-    ) -> ProductionResponse {
-        if record.retriable {
-            return ProductionResponse::retry();
+    let text = error_chain(error);
+    match decision {
+        Decision::Fail => {
+            tracing::error!(task, node, topic, partition, offset, error = text, "{what}, stopping");
         }
-        log(&format!("writing to topic {} failed", record.topic), true, context, error);
-        ProductionResponse::fail().with_dead_letters(context.dead_letters(error))
+        Decision::Resume => {
+            tracing::warn!(task, node, topic, partition, offset, error = text, "{what}, record dropped");
+        }
     }
+    let dead_letter_records = context.dead_letters(error).into_iter().collect();
+    HandlerResponse { decision, dead_letter_records }
 }
+
+/// Each built-in handler answers the same for all that can fail.
+macro_rules! answers {
+    ($handler:ty, $decision:expr) => {
+        impl DeserializationExceptionHandler for $handler {
+            fn handle_error(
+                &self,
+                context: &ErrorHandlerContext<'_>,
+                error: &(dyn Error + 'static),
+            ) -> HandlerResponse {
+                answer("deserialization failed", $decision, context, error)
+            }
+        }
+
+        impl ProcessingExceptionHandler for $handler {
+            fn handle_error(
+                &self,
+                context: &ErrorHandlerContext<'_>,
+                error: &(dyn Error + 'static),
+            ) -> HandlerResponse {
+                answer("processing failed", $decision, context, error)
+            }
+        }
+
+        impl ProductionExceptionHandler for $handler {
+            fn handle_error(
+                &self,
+                context: &ErrorHandlerContext<'_>,
+                record: &FailedOutput<'_>,
+                error: &(dyn Error + 'static),
+            ) -> ProductionResponse {
+                if record.retriable && $decision == Decision::Fail {
+                    return ProductionResponse::retry();
+                }
+                let what = format!("writing to topic {} failed", record.topic);
+                answer(&what, $decision, context, error).into()
+            }
+
+            fn handle_serialization_error(
+                &self,
+                context: &ErrorHandlerContext<'_>,
+                origin: SerializationExceptionOrigin,
+                error: &(dyn Error + 'static),
+            ) -> ProductionResponse {
+                answer(&format!("serializing the {origin:?} failed"), $decision, context, error).into()
+            }
+        }
+    };
+}
+
+answers!(LogAndContinue, Decision::Resume);
+answers!(LogAndFail, Decision::Fail);
 
 #[cfg(test)]
 mod tests {
@@ -116,8 +98,7 @@ mod tests {
 
     use super::*;
     use crate::handlers::{
-        DeadLetterRecord, Decision, ProductionDecision, StreamThreadExceptionResponse,
-        StreamsUncaughtExceptionHandler,
+        DeadLetterRecord, ProductionDecision, StreamThreadExceptionResponse, StreamsUncaughtExceptionHandler,
     };
 
     #[derive(Debug, thiserror::Error)]

@@ -98,6 +98,16 @@ impl ProductionResponse {
     }
 }
 
+impl From<HandlerResponse> for ProductionResponse {
+    fn from(HandlerResponse { decision, dead_letter_records }: HandlerResponse) -> Self {
+        let decision = match decision {
+            Decision::Resume => ProductionDecision::Resume,
+            Decision::Fail => ProductionDecision::Fail,
+        };
+        ProductionResponse { decision, dead_letter_records }
+    }
+}
+
 /// Asked when the bytes of an input record are not what its serde expects (`deserialization.exception.handler`, KIP-161).
 pub trait DeserializationExceptionHandler: Send + Sync {
     /// Answers for the record in `context`; its bytes are the source's raw key and value.

@@ -7,12 +7,15 @@
 mod context;
 mod fixed_key;
 mod store_handle;
+mod wrapper;
 
 pub use context::{InitContext, ProcessorContext, RecordMetadata, StoreScope};
 pub use fixed_key::{FixedKeyAdapter, FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord};
 
 pub(crate) use store_handle::ErasedStoreCell;
 pub use store_handle::StoreHandle;
+pub(crate) use wrapper::Wrapped;
+pub use wrapper::{AroundProcessor, ProcessorCall, ProcessorWrapper};
 
 use std::fmt;
 

@@ -69,7 +69,7 @@ impl ProcessingThread {
         let now = Instant::now();
         let settings = &instance.settings;
         let (next_commit, next_recommit) = (now + settings.commit_interval, now + settings.recommit_interval);
-        let meter = ThreadMeter::new(&handle.name);
+        let meter = ThreadMeter::new(&handle.name, settings.config.log_summary_interval);
         ProcessingThread {
             instance,
             handle,

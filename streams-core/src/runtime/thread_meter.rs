@@ -22,11 +22,25 @@ pub(crate) struct ThreadMeter {
     /// Nanoseconds since the last flush, by step.
     spent: [u64; 4],
     flushed: Instant,
+    summary: Summary,
+}
+
+/// What the next progress line tells.
+struct Summary {
+    /// `None`: no lines.
+    every: Option<Duration>,
+    since: Instant,
+    records: u64,
+    punctuations: u64,
+    commits: u64,
 }
 
 impl ThreadMeter {
-    pub(crate) fn new(thread: &str) -> Self {
-        ThreadMeter { metrics: ThreadMetrics::new(thread), spent: [0; 4], flushed: Instant::now() }
+    /// `summary`: how often a line tells of the progress (`log.summary.interval.ms`); zero for never.
+    pub(crate) fn new(thread: &str, summary: Duration) -> Self {
+        let (every, since) = ((!summary.is_zero()).then_some(summary), Instant::now());
+        let summary = Summary { every, since, records: 0, punctuations: 0, commits: 0 };
+        ThreadMeter { metrics: ThreadMetrics::new(thread), spent: [0; 4], flushed: since, summary }
     }
 
     /// A step that began at `start` is over; it had to do with `count` records, schedules or commits.
@@ -42,9 +56,18 @@ impl ThreadMeter {
                 self.metrics.poll.add(1, nanos);
                 self.metrics.poll_records.add(1, count);
             }
-            Step::Process => self.metrics.process.add(count, nanos),
-            Step::Punctuate => self.metrics.punctuate.add(count, nanos),
-            Step::Commit => self.metrics.commit.add(1, nanos),
+            Step::Process => {
+                self.metrics.process.add(count, nanos);
+                self.summary.records += count;
+            }
+            Step::Punctuate => {
+                self.metrics.punctuate.add(count, nanos);
+                self.summary.punctuations += count;
+            }
+            Step::Commit => {
+                self.metrics.commit.add(1, nanos);
+                self.summary.commits += count;
+            }
         }
     }
 
@@ -61,5 +84,16 @@ impl ThreadMeter {
         self.metrics.flush(now_ms);
         self.spent = [0; 4];
         self.flushed = Instant::now();
+        self.tell_progress();
+    }
+
+    /// As the JVM's threads do: a line in the log says that the thread lives, and what it does.
+    fn tell_progress(&mut self) {
+        let Summary { every, since, records, punctuations, commits } = self.summary;
+        if every.is_none_or(|every| since.elapsed() < every) {
+            return;
+        }
+        tracing::info!(records, punctuations, commits, "processed since the last summary");
+        self.summary = Summary { every, since: Instant::now(), records: 0, punctuations: 0, commits: 0 };
     }
 }

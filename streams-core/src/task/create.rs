@@ -249,6 +249,7 @@ fn wire_nodes(
             node: index,
             name: &spec.name,
             owner,
+            wrapper: topology.wrapper.as_deref(),
             children: children.collect(),
             stores: &connected,
             decorate: &|topic| topology.decorate(&environment.application_id, topic).into(),

@@ -25,7 +25,7 @@ pub(crate) use wiring::{ErasedStoreBuilder, QueueFactory, Wiring};
 
 pub use crate::config::AutoOffsetReset;
 use crate::error::TopologyError;
-use crate::processor::Processor;
+use crate::processor::{Processor, ProcessorWrapper};
 use wiring::WireFn;
 
 /// The types of the records on one side of a node.
@@ -121,6 +121,8 @@ pub struct Topology {
     pub(crate) copartition_groups: Vec<BTreeSet<String>>,
     /// Sources whose sub-topology belongs to a global store.
     pub(crate) global_nodes: BTreeSet<usize>,
+    /// What processors are wrapped in.
+    pub(crate) wrapper: Option<Arc<dyn ProcessorWrapper>>,
 }
 
 impl std::fmt::Debug for Topology {
@@ -329,6 +331,35 @@ impl Topology {
             }
         }
         Ok(self)
+    }
+
+    /// Wraps the processors of all nodes that `wrapper` chooses, those of the DSL and of global stores included
+    /// (KIP-1112; the job of `processor.wrapper.class`). The names are those of [`describe`](Self::describe).
+    ///
+    /// ```
+    /// use kstreams_core::Topology;
+    /// use kstreams_core::processor::{AroundProcessor, ProcessResult, ProcessorCall};
+    ///
+    /// /// Says how long each record took.
+    /// struct Timed(String);
+    /// impl AroundProcessor for Timed {
+    ///     fn process(&mut self, call: &mut ProcessorCall<'_>) -> ProcessResult {
+    ///         let start = std::time::Instant::now();
+    ///         let result = call.proceed();
+    ///         println!("{} took {:?}", self.0, start.elapsed());
+    ///         result
+    ///     }
+    /// }
+    ///
+    /// let mut topology = Topology::new();
+    /// topology.set_processor_wrapper(|node: &str| {
+    ///     let timed: Box<dyn AroundProcessor> = Box::new(Timed(node.to_owned()));
+    ///     node.starts_with("KSTREAM-MAP").then_some(timed)
+    /// });
+    /// ```
+    pub fn set_processor_wrapper(&mut self, wrapper: impl ProcessorWrapper + 'static) -> &mut Self {
+        self.wrapper = Some(Arc::new(wrapper));
+        self
     }
 
     /// Declares a topic that only this application writes and reads: it gets the application's prefix, is created at

@@ -11,7 +11,7 @@ use super::node::{Child, ConnectedStores, NodeLifecycle, ProcessorNode, Receiver
 use super::sink::{SinkNode, SinkOptions, SinkTopic};
 use super::source::SourceOptions;
 use crate::error::{StreamsError, TopologyError};
-use crate::processor::{ErasedStoreCell, Processor, StoreHandle};
+use crate::processor::{ErasedStoreCell, Processor, ProcessorWrapper, StoreHandle, Wrapped};
 use crate::task::{InputQueue, RecordQueue, TopicPartition};
 
 /// Makes one task's node of one specification.
@@ -34,6 +34,8 @@ pub(crate) struct Wiring<'a> {
     pub(crate) node: usize,
     pub(crate) name: &'a Arc<str>,
     pub(crate) owner: &'a QCellOwner,
+    /// What processors are wrapped in.
+    pub(crate) wrapper: Option<&'a dyn ProcessorWrapper>,
     /// The children, wired already: their names and receivers.
     pub(crate) children: Vec<(Arc<str>, &'a dyn Any)>,
     /// Handles of the stores connected to the node; taken by the processor.
@@ -87,19 +89,28 @@ where
     KOut: Send + 'static,
     VOut: Send + 'static,
 {
-    Box::new(move |wiring| {
-        let children = wiring.typed_children::<KOut, VOut>()?;
-        let node = ProcessorNode::<P, KIn, VIn, KOut, VOut>::new(
-            wiring.owner,
-            wiring.node,
-            supplier(),
-            children,
-            (wiring.stores)(),
-        );
-        let node = Arc::new(node);
-        let lifecycle: Arc<dyn NodeLifecycle> = Arc::<ProcessorNode<P, KIn, VIn, KOut, VOut>>::clone(&node);
-        Ok(WiredNode { receiver: receiver::<KIn, VIn>(node), lifecycle: Some(lifecycle), queues: None })
+    Box::new(move |wiring| match wiring.wrapper.and_then(|wrapper| wrapper.wrap(wiring.name)) {
+        None => node::<KIn, VIn, KOut, VOut, P>(wiring, supplier()),
+        Some(around) => {
+            let wrapped = Wrapped::new(Box::new(supplier()), around);
+            node::<KIn, VIn, KOut, VOut, Wrapped<KIn, VIn, KOut, VOut>>(wiring, wrapped)
+        }
     })
+}
+
+fn node<KIn, VIn, KOut, VOut, P>(wiring: &Wiring<'_>, processor: P) -> Result<WiredNode, StreamsError>
+where
+    P: Processor<KIn, VIn, KOut, VOut> + 'static,
+    KIn: Send + 'static,
+    VIn: Send + 'static,
+    KOut: Send + 'static,
+    VOut: Send + 'static,
+{
+    let (children, stores) = (wiring.typed_children::<KOut, VOut>()?, (wiring.stores)());
+    let node = ProcessorNode::new(wiring.owner, wiring.node, processor, children, stores);
+    let node: Arc<ProcessorNode<P, KIn, VIn, KOut, VOut>> = Arc::new(node);
+    let lifecycle: Arc<dyn NodeLifecycle> = Arc::<ProcessorNode<P, KIn, VIn, KOut, VOut>>::clone(&node);
+    Ok(WiredNode { receiver: receiver::<KIn, VIn>(node), lifecycle: Some(lifecycle), queues: None })
 }
 
 pub(super) fn sink<K, V>(options: SinkOptions<K, V>) -> WireFn

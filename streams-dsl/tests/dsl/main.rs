@@ -20,3 +20,4 @@ mod program;
 mod sample;
 mod window_models;
 mod windows;
+mod wrapper;
