@@ -34,6 +34,9 @@ impl<V: 'static> RowHasher<V> {
     }
 }
 
+/// Foreign keys and what each is told.
+type Instructions<KO> = Vec<(Option<KO>, Instruction)>;
+
 /// Turns updates of the left table into subscriptions (`SubscriptionSendProcessorSupplier`).
 pub(super) struct Subscribe<K, V, KO> {
     pub(super) extract: Extract<K, V, KO>,
@@ -53,31 +56,30 @@ impl<K: 'static, V: 'static, KO: 'static> Subscribe<K, V, KO> {
         Ok(present.then_some(bytes))
     }
 
-    /// What has to be said to which foreign keys about an update; `None`: it has none, and never had.
-    fn instructions(
-        &self,
-        key: &K,
-        change: &Change<V>,
-    ) -> ProcessResult<Option<Vec<(Option<KO>, Instruction)>>> {
+    /// What has to be said to which foreign keys about an update, and whether the row is one without foreign key that an
+    /// inner join leaves out.
+    fn instructions(&self, key: &K, change: &Change<V>) -> ProcessResult<(Instructions<KO>, bool)> {
         use Instruction::{Answer, AnswerIfPresent, Delete, DeleteAndAnswer};
         let old = change.old.as_ref().and_then(|old| (self.extract)(key, old));
         let new = change.new.as_ref().and_then(|new| (self.extract)(key, new));
         if change.old.is_none() && change.new.is_none() {
-            return Ok(Some(Vec::new()));
+            return Ok((Vec::new(), false));
         }
         let moved = self.bytes(old.as_ref())? != self.bytes(new.as_ref())?;
         if self.is_left {
             // The row's own partition has to be told of its result even where it refers to nothing.
             let left = old.filter(|_| moved).map(|old| (Some(old), Delete));
-            return Ok(Some(left.into_iter().chain([(new, Answer)]).collect()));
+            return Ok((left.into_iter().chain([(new, Answer)]).collect(), false));
         }
-        Ok(match (old, new) {
-            (None, None) => None,
-            (Some(old), None) => Some(vec![(Some(old), DeleteAndAnswer)]),
+        let left_out = change.new.is_some() && new.is_none();
+        let instructions = match (old, new) {
+            (None, None) => Vec::new(),
+            (Some(old), None) => vec![(Some(old), DeleteAndAnswer)],
             // A result of the former foreign key must be taken back if the new one has none.
-            (Some(old), Some(new)) if moved => Some(vec![(Some(old), Delete), (Some(new), Answer)]),
-            (_, Some(new)) => Some(vec![(Some(new), AnswerIfPresent)]),
-        })
+            (Some(old), Some(new)) if moved => vec![(Some(old), Delete), (Some(new), Answer)],
+            (_, Some(new)) => vec![(Some(new), AnswerIfPresent)],
+        };
+        Ok((instructions, left_out))
     }
 }
 
@@ -103,10 +105,10 @@ where
             ctx.drop_record("late update of a versioned table in a foreign-key join");
             return Ok(());
         }
-        let Some(instructions) = self.instructions(&primary_key, &change)? else {
+        let (instructions, left_out) = self.instructions(&primary_key, &change)?;
+        if left_out {
             ctx.drop_record("null foreign key");
-            return Ok(());
-        };
+        }
         if instructions.is_empty() {
             return Ok(());
         }
