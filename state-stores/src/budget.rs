@@ -37,6 +37,11 @@ impl CacheBudget {
         self.used_bytes() > self.maximum_bytes()
     }
 
+    /// Whether `bytes` more would exceed it.
+    pub(crate) fn is_full_for(&self, bytes: usize) -> bool {
+        self.used_bytes() + bytes > self.maximum_bytes()
+    }
+
     pub(crate) fn adjust(&self, before: usize, after: usize) {
         adjust(&self.used, before, after);
     }

@@ -54,7 +54,8 @@ impl<T> Default for ByteMap<T> {
     }
 }
 
-fn hash_of(key: &[u8]) -> u64 {
+/// Seeded anew in each process: keys come from outside.
+pub(crate) fn hash_of(key: &[u8]) -> u64 {
     static SEED: OnceLock<usize> = OnceLock::new();
     let seed = *SEED.get_or_init(|| RandomState::new().build_hasher().finish() as usize);
     let mut hasher = FxHasher::with_seed(seed);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::StoreError;
 use crate::below::Below;
 use crate::budget::CacheBudget;
+use crate::byte_map::hash_of;
 use crate::cache::NamedCache;
 use crate::contract::{CacheStats, ChangelogSink, RecordContext, StoreContext};
 use crate::shared_bytes::SharedBytes;
@@ -29,7 +30,30 @@ pub(crate) struct CacheLayer {
     /// A read would have evicted a dirty entry, but flushes need the context that only puts have: the next put begins
     /// with that eviction.
     pub(crate) eviction_due: bool,
+    pub(crate) read_before: ReadBefore,
     pub(crate) stats: CacheStats,
+}
+
+/// The keys read last and not found in the cache, by their hashes; a few collide, which does no harm.
+#[derive(Default)]
+pub(crate) struct ReadBefore {
+    hashes: Vec<u32>,
+}
+
+impl ReadBefore {
+    /// Power of two; 32 KiB for each cached store that is read.
+    const REMEMBERED: usize = 8 * 1024;
+
+    /// Notes the key, and answers whether it was not there.
+    fn is_new(&mut self, key: &[u8]) -> bool {
+        if self.hashes.is_empty() {
+            self.hashes = vec![0; Self::REMEMBERED];
+        }
+        let hash = hash_of(key);
+        let place = &mut self.hashes[hash as usize % Self::REMEMBERED];
+        // The upper half: the lower bits are the place.
+        std::mem::replace(place, (hash >> 32) as u32) != (hash >> 32) as u32
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -40,7 +64,14 @@ pub(crate) struct Forwarding {
 impl CacheLayer {
     /// Keeps a value that was read from below (`CachingKeyValueStore.getInternal`): if there is room, or room can be
     /// made of clean entries.
+    ///
+    /// Unlike the JVM's, a full cache admits only a key that was read a short while ago too: reads spread evenly over
+    /// more keys than fit would else replace an entry each and never find one.
     pub(crate) fn keep_read(&mut self, key: &[u8], value: &[u8]) {
+        if self.read_before.is_new(key) && self.budget.is_full_for(self.cache.size_of(key, Some(value), None))
+        {
+            return;
+        }
         let size = self.cache.size();
         self.cache.put_clean(key, value);
         self.budget.adjust(size, self.cache.size());

@@ -17,7 +17,7 @@ use crate::backend::CommitBatch;
 use crate::below::Below;
 use crate::budget::CacheBudget;
 use crate::cache::NamedCache;
-use crate::cache_layer::{CacheLayer, FlushedBytes, Forwarding};
+use crate::cache_layer::{CacheLayer, FlushedBytes, Forwarding, ReadBefore};
 use crate::contract::{CacheStats, RestoreRecord, StoreContext, StoreEnvironment, StoreKind, StoreSpec};
 use crate::cursor::{CopiedCursor, Cursor, KeyRange, Merged, Selected, Selection};
 use crate::engine::Engine;
@@ -71,6 +71,7 @@ impl Layers {
             forwarding: None,
             outbox: VecDeque::new(),
             eviction_due: false,
+            read_before: ReadBefore::default(),
             stats: CacheStats::default(),
         });
         let changelog = env.changelog.filter(|_| spec.logging.is_some());

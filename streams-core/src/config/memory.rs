@@ -6,14 +6,14 @@
 //!
 //! | part | share | for |
 //! |---|---|---|
-//! | prefetch | 3/16 | records fetched ahead, over all input partitions (`input.buffer.max.bytes` sets it apart) |
-//! | produce | 1/8 | records handed to the producers and not acknowledged, over all threads |
+//! | prefetch | 1/8 | records fetched ahead, over all input partitions (`input.buffer.max.bytes` sets it apart) |
+//! | produce | 1/16 | records handed to the producers and not acknowledged, over all threads |
 //! | uncommitted | 1/4 | updates since the last commit, over all stores; full means an early commit. A restoring task has none and uses this share for its sorted chunks |
 //! | restore | 1/16 | changelog records fetched ahead |
-//! | RocksDB | 3/8 | block cache and write buffers of all stores: two thirds and one third |
+//! | RocksDB | 1/2 | block cache and write buffers of all stores: two thirds and one third |
 
-/// 128 MiB: room for a few dozen partitions at full speed, and a small part of what the JVM needs.
-pub(crate) const DEFAULT_BUDGET_BYTES: u64 = 128 * MIB;
+/// 192 MiB: room for a few dozen partitions at full speed. Half of it is RocksDB's, about what two stores get in the JVM.
+pub(crate) const DEFAULT_BUDGET_BYTES: u64 = 192 * MIB;
 /// Below this the parts are too small to work with.
 pub(crate) const MIN_BUDGET_BYTES: u64 = 16 * MIB;
 
@@ -47,11 +47,11 @@ pub struct MemoryPlan {
 
 impl MemoryPlan {
     pub(crate) fn new(budget_bytes: u64, input_buffer_max_bytes: Option<u64>) -> Self {
-        let rocksdb = budget_bytes / 8 * 3;
+        let rocksdb = budget_bytes / 2;
         MemoryPlan {
-            prefetch_bytes: input_buffer_max_bytes.unwrap_or(budget_bytes / 16 * 3),
+            prefetch_bytes: input_buffer_max_bytes.unwrap_or(budget_bytes / 8),
             restore_bytes: budget_bytes / 16,
-            produce_bytes: budget_bytes / 8,
+            produce_bytes: budget_bytes / 16,
             uncommitted_bytes: budget_bytes / 4,
             block_cache_bytes: rocksdb / 3 * 2,
             write_buffer_bytes: rocksdb / 3,
