@@ -65,5 +65,8 @@ fn windowed(builder: &StreamsBuilder, input: &str, output: &str) {
 
 fn enrich(builder: &StreamsBuilder, input: &str, table: &str, output: &str) {
     let rows = builder.table_with(table, Consumed::<String, String>::new(), Materialized::named("rows"));
-    builder.stream::<String, String>(input).join(&rows, |value, row| format!("{value}|{row}")).to(output);
+    builder
+        .stream::<String, String>(input)
+        .join(&rows, |value, row| [value.as_str(), row.as_str()].join("|"))
+        .to(output);
 }

@@ -6,14 +6,14 @@
 //!
 //! | part | share | for |
 //! |---|---|---|
-//! | prefetch | 1/8 | records fetched ahead, over all input partitions (`input.buffer.max.bytes` sets it apart) |
-//! | produce | 1/16 | records handed to the producers and not acknowledged, over all threads |
-//! | uncommitted | 1/4 | updates since the last commit, over all stores; full means an early commit. A restoring task has none and uses this share for its sorted chunks |
-//! | restore | 1/16 | changelog records fetched ahead |
-//! | RocksDB | 1/2 | block cache and write buffers of all stores: two thirds and one third |
+//! | prefetch | 3/32 | records fetched ahead, over all input partitions (`input.buffer.max.bytes` sets it apart) |
+//! | produce | 2/32 | records handed to the producers and not acknowledged, over all threads |
+//! | uncommitted | 6/32 | updates since the last commit, over all stores; full means an early commit. A restoring task has none and uses this share for its sorted chunks |
+//! | restore | 1/32 | changelog records fetched ahead |
+//! | RocksDB | 20/32 | block cache and write buffers of all stores: two thirds and at most one third |
 
-/// 192 MiB: room for a few dozen partitions at full speed. Half of it is RocksDB's, about what two stores get in the JVM.
-pub(crate) const DEFAULT_BUDGET_BYTES: u64 = 192 * MIB;
+/// 256 MiB: room for a few dozen partitions at full speed. RocksDB's part is about what three of its stores get in the JVM.
+pub(crate) const DEFAULT_BUDGET_BYTES: u64 = 256 * MIB;
 /// Below this the parts are too small to work with.
 pub(crate) const MIN_BUDGET_BYTES: u64 = 16 * MIB;
 
@@ -39,22 +39,19 @@ pub struct MemoryPlan {
     pub produce_bytes: u64,
     /// Uncommitted updates over all stores of the instance; a restore sorts in chunks of this size.
     pub uncommitted_bytes: u64,
-    /// The block cache that all RocksDB instances share.
-    pub block_cache_bytes: u64,
-    /// Write buffers (memtables) over all RocksDB instances.
-    pub write_buffer_bytes: u64,
+    /// Block cache and write buffers (memtables) over all RocksDB instances.
+    pub rocksdb_bytes: u64,
 }
 
 impl MemoryPlan {
     pub(crate) fn new(budget_bytes: u64, input_buffer_max_bytes: Option<u64>) -> Self {
-        let rocksdb = budget_bytes / 2;
+        let share = budget_bytes / 32;
         MemoryPlan {
-            prefetch_bytes: input_buffer_max_bytes.unwrap_or(budget_bytes / 8),
-            restore_bytes: budget_bytes / 16,
-            produce_bytes: budget_bytes / 16,
-            uncommitted_bytes: budget_bytes / 4,
-            block_cache_bytes: rocksdb / 3 * 2,
-            write_buffer_bytes: rocksdb / 3,
+            prefetch_bytes: input_buffer_max_bytes.unwrap_or(3 * share),
+            restore_bytes: share,
+            produce_bytes: 2 * share,
+            uncommitted_bytes: 6 * share,
+            rocksdb_bytes: 20 * share,
         }
     }
 
@@ -87,7 +84,7 @@ mod tests {
         for budget in [MIN_BUDGET_BYTES, DEFAULT_BUDGET_BYTES, 3 * MIB + 7, u64::MAX / 2] {
             let plan = MemoryPlan::new(budget, None);
             let queues = plan.prefetch_bytes + plan.restore_bytes + plan.produce_bytes;
-            let sum = queues + plan.uncommitted_bytes + plan.block_cache_bytes + plan.write_buffer_bytes;
+            let sum = queues + plan.uncommitted_bytes + plan.rocksdb_bytes;
             assert!(sum <= budget && sum > budget / 10 * 9, "{budget}: {plan:?}");
         }
     }

@@ -25,8 +25,7 @@ pub(crate) struct Databases {
 
 impl Databases {
     pub(crate) fn new(memory: MemoryPlan, setter: Option<Arc<dyn RocksDbConfigSetter>>) -> Self {
-        let bytes = memory.block_cache_bytes + memory.write_buffer_bytes;
-        let memory_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let memory_bytes = usize::try_from(memory.rocksdb_bytes).unwrap_or(usize::MAX);
         let resources = RocksDbResources::new(RocksDbSettings { memory_bytes, ..RocksDbSettings::default() });
         Databases { resources, setter }
     }
