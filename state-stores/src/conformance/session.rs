@@ -74,6 +74,8 @@ fn op() -> impl Strategy<Value = Op> {
 struct Model {
     entries: BTreeMap<Session, Lossy>,
     observed: i64,
+    /// The greatest end in the changelog: removals are logged, too.
+    logged: i64,
     dropped: usize,
 }
 
@@ -81,6 +83,7 @@ impl Model {
     fn put(&mut self, engine: Engine, session: &Session, value: Option<Lossy>) {
         let end = session.window.end;
         self.observed = self.observed.max(end);
+        self.logged = self.logged.max(end);
         let live = match engine {
             Engine::Rocks => end / SEGMENT_MS >= (self.observed - RETENTION_MS) / SEGMENT_MS,
             Engine::Memory => end > self.observed - RETENTION_MS,
@@ -136,7 +139,7 @@ impl Check {
             move |env: &_| builder.build(env).unwrap()
         };
         let task = Task::new(engine, cache.unwrap_or(0), builder.spec(), build);
-        let model = Model { entries: BTreeMap::new(), observed: -1, dropped: 0 };
+        let model = Model { entries: BTreeMap::new(), observed: -1, logged: -1, dropped: 0 };
         let (current, committed) = (model.clone(), model);
         Check { engine, task, cached: cache.is_some(), current, committed, exact: cache.is_none() }
     }
@@ -169,6 +172,11 @@ impl Check {
                     _ => self.task.restart(),
                 }
                 self.go_back();
+                // Restored as by puts, removals like the others (`InMemorySessionStore`'s restore callback).
+                if self.engine == Engine::Memory {
+                    self.current.observed = self.current.logged;
+                    self.committed = self.current.clone();
+                }
                 self.exact &= self.engine == Engine::Memory;
             }
         }
@@ -188,6 +196,7 @@ impl Check {
             self.current.put(self.engine, session, None);
         }
         self.current.entries.remove(session);
+        self.current.logged = self.current.logged.max(session.window.end);
         self.current.dropped = dropped;
     }
 
