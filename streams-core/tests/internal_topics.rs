@@ -1,41 +1,32 @@
 //! Internal topics on a real broker: made as they should be, left alone when they are, refused when they would lose records.
 //!
-//! On an embedded broker; on the cluster at `KAFKA_BOOTSTRAP_SERVERS` when that is set.
+//! On an embedded broker, or on the cluster that `kstreams_test_cluster` was asked for.
 
 #![allow(clippy::expect_used)]
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use kstreams_core::StreamsConfig;
 use kstreams_core::internal_topics::{InternalTopicConfig, InternalTopicKind, TopicManager, TopicsError};
-use kstreams_embedded_broker::{BrokerConfig, EmbeddedBroker};
+use kstreams_test_cluster::{Cluster, DEADLINE};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use tokio::runtime::Runtime;
 
-/// An application of its own per test, on a broker of its own where none is given.
+/// An application of its own per test.
 struct Setup {
     runtime: Runtime,
-    broker: Option<(EmbeddedBroker, tempfile::TempDir)>,
+    cluster: Cluster,
     config: StreamsConfig,
     manager: TopicManager,
 }
 
 fn setup() -> Setup {
     let runtime = Runtime::new().expect("runtime");
-    let given = std::env::var("KAFKA_BOOTSTRAP_SERVERS").ok();
-    let broker = given.is_none().then(|| {
-        let data = tempfile::tempdir().expect("folder");
-        let config = BrokerConfig::new().data_dir(data.path());
-        (runtime.block_on(EmbeddedBroker::start(config)).expect("broker"), data)
-    });
-    let own = broker.as_ref().map(|(broker, _)| broker.bootstrap_servers());
-    let servers = given.or(own).expect("a broker");
-    let config = StreamsConfig::new(format!("app-{}", uuid::Uuid::new_v4()), servers);
-    let manager = TopicManager::new(&config.admin("test").expect("settings"), Duration::from_secs(120))
-        .expect("manager");
-    Setup { runtime, broker, config, manager }
+    let cluster = runtime.block_on(Cluster::start());
+    let config = cluster.config("app");
+    let manager = TopicManager::new(&config.admin("test").expect("settings"), DEADLINE).expect("manager");
+    Setup { runtime, cluster, config, manager }
 }
 
 impl Setup {
@@ -98,9 +89,7 @@ impl Setup {
             self.runtime.block_on(admin.delete_topics(&ours, &AdminOptions::new())).expect("deleted");
         }
         drop(self.manager);
-        if let Some((broker, _)) = self.broker {
-            self.runtime.block_on(broker.shutdown()).expect("clean stop");
-        }
+        self.runtime.block_on(self.cluster.stop());
     }
 }
 

@@ -5,9 +5,10 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use kstreams::prelude::*;
+use kstreams_test_cluster::{DEADLINE, message_of};
 
-use crate::cluster::{DEADLINE, message_of, says, word_count};
 use crate::process::{finish, plays, put_over, run_as, with_own_mounts};
+use crate::topologies::{says, word_count};
 
 const NOT_KAFKA: &str = "accepts connections, but what listens there does not answer as a Kafka broker";
 

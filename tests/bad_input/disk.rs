@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use kstreams::prelude::*;
+use kstreams_test_cluster::{Cluster, end, failure_of, run, wait_until};
 
-use crate::cluster::{Cluster, close, failure_of, run, says, until};
 use crate::process::{finish, mount, plays, run_as, with_own_mounts};
+use crate::topologies::says;
 
 const FULL: &str = "disk::a_disk_that_fills";
 const DISK_BYTES: &str = "size=24m";
@@ -31,32 +32,35 @@ async fn fills() {
     let (small, large) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     mount(DISK_BYTES, small.path());
     let (input, output) = (cluster.name("blobs"), cluster.name("sizes"));
-    cluster.create_topic(&input, 1, &[]).await;
-    cluster.create_topic(&output, 1, &[]).await;
+    cluster.create_topic(&input, 1).await;
+    cluster.create_topic(&output, 1).await;
     let seed = 7;
     println!("seed {seed}");
     let mut random = seed;
     let values = (0..RECORDS).map(|index| (Some(format!("key-{index}")), noise(&mut random)));
-    cluster.produce_keyed(&input, values);
+    cluster.produce_values(&input, values);
 
-    let config = |state: &Path| cluster.config(state).memory_budget_bytes(16 << 20);
+    let config = |state: &Path| cluster.config_in("app", state).memory_budget_bytes(16 << 20);
     let streams = KafkaStreams::new(blobs(&input, &output), config(small.path())).unwrap();
     streams.start().await.unwrap();
     let failure = failure_of(&streams).await;
     says(&failure, &[&small.path().display().to_string(), "free some"]);
-    close(streams).await;
-    assert!(cluster.committed(&input) <= i64::try_from(cluster.counts(&output).len()).unwrap());
+    end(&streams).await;
+    assert!(cluster.committed("app", &input, 0) <= i64::try_from(cluster.counts(&output).len()).ok());
 
     // The remedy, a larger disk: every record is there.
     let streams = run(blobs(&input, &output), config(large.path())).await;
-    until("every record is stored", || cluster.committed(&input) == i64::try_from(RECORDS).unwrap());
+    wait_until("every record is stored", || {
+        cluster.committed("app", &input, 0) == i64::try_from(RECORDS).ok()
+    })
+    .await;
     let store = streams.store::<TimestampedKeyValueStore<String, Vec<u8>>>("blobs").unwrap();
     let mut random = seed;
     for index in 0..RECORDS {
         let found = store.get(&format!("key-{index}")).unwrap();
         assert_eq!(found.map(|found| found.value), Some(noise(&mut random)), "key-{index}");
     }
-    close(streams).await;
+    end(&streams).await;
     cluster.stop().await;
 }
 

@@ -4,10 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
 mod address;
-mod cluster;
 mod disk;
 mod process;
 mod serdes;
 mod settings;
 mod state_dir;
 mod topics;
+mod topologies;

@@ -2,18 +2,21 @@
 
 use kstreams::handlers::LogAndContinue;
 use kstreams::prelude::*;
+use kstreams_test_cluster::{Cluster, end, failure_of, run, wait_until};
 
-use crate::cluster::{Cluster, close, failure_of, run, says, until, word_count};
+use crate::topologies::{says, word_count};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_the_serde_cannot_read() {
     let cluster = Cluster::start().await;
     let state = tempfile::tempdir().unwrap();
     let (input, output) = (cluster.name("lines"), cluster.name("counts"));
-    cluster.create_topic(&input, 1, &[]).await;
-    cluster.create_topic(&output, 1, &[]).await;
-    cluster.produce(&input, [&b"one two"[..], b"three", b"not \xff utf-8", b"four"]);
-    let streams = KafkaStreams::new(word_count(&input, &output), cluster.config(state.path())).unwrap();
+    cluster.create_topic(&input, 1).await;
+    cluster.create_topic(&output, 1).await;
+    let lines = [&b"one two"[..], b"three", b"not \xff utf-8", b"four"];
+    cluster.produce_values(&input, lines.map(|line| (None, line)));
+    let streams =
+        KafkaStreams::new(word_count(&input, &output), cluster.config_in("app", state.path())).unwrap();
     streams.start().await.unwrap();
     let failure = failure_of(&streams).await;
     says(
@@ -24,15 +27,18 @@ async fn a_record_that_the_serde_cannot_read() {
             "set a deserialization exception handler to skip such records",
         ],
     );
-    close(streams).await;
-    assert!(cluster.committed(&input) <= 2, "the record must not be skipped in silence");
+    end(&streams).await;
+    assert!(cluster.committed("app", &input, 0) <= Some(2), "the record must not be skipped in silence");
 
     // The remedy: it is skipped, and every other record is counted.
-    let skip = cluster.config(state.path()).deserialization_exception_handler(LogAndContinue);
+    let skip = cluster.config_in("app", state.path()).deserialization_exception_handler(LogAndContinue);
     let streams = run(word_count(&input, &output), skip).await;
-    until("every other record is counted", || cluster.counts(&output).len() == 4);
-    close(streams).await;
-    until("the offset behind the last record is committed", || cluster.committed(&input) == 4);
+    wait_until("every other record is counted", || cluster.counts(&output).len() == 4).await;
+    end(&streams).await;
+    wait_until("the offset behind the last record is committed", || {
+        cluster.committed("app", &input, 0) == Some(4)
+    })
+    .await;
     cluster.stop().await;
 }
 
@@ -58,15 +64,16 @@ async fn a_store_that_an_earlier_version_wrote_with_another_serde() {
     let (texts, numbers) = (cluster.name("texts"), cluster.name("numbers"));
     let output = cluster.name("newest");
     for topic in [&texts, &numbers, &output] {
-        cluster.create_topic(topic, 1, &[]).await;
+        cluster.create_topic(topic, 1).await;
     }
-    cluster.produce_keyed(&texts, [(Some("key".to_owned()), "some text")]);
-    let streams = run(newest::<String>(&texts, &output), cluster.config(state.path())).await;
-    until("the text is stored", || cluster.committed(&texts) == 1);
-    close(streams).await;
+    cluster.produce_values(&texts, [(Some("key".to_owned()), "some text")]);
+    let streams = run(newest::<String>(&texts, &output), cluster.config_in("app", state.path())).await;
+    wait_until("the text is stored", || cluster.committed("app", &texts, 0) == Some(1)).await;
+    end(&streams).await;
 
-    cluster.produce_keyed(&numbers, [(Some("key".to_owned()), 7_i64.to_be_bytes())]);
-    let streams = KafkaStreams::new(newest::<i64>(&numbers, &output), cluster.config(state.path())).unwrap();
+    cluster.produce_values(&numbers, [(Some("key".to_owned()), 7_i64.to_be_bytes())]);
+    let streams =
+        KafkaStreams::new(newest::<i64>(&numbers, &output), cluster.config_in("app", state.path())).unwrap();
     streams.start().await.unwrap();
     let failure = failure_of(&streams).await;
     says(
@@ -78,14 +85,14 @@ async fn a_store_that_an_earlier_version_wrote_with_another_serde() {
             &format!("{numbers}-0 at offset 0"),
         ],
     );
-    close(streams).await;
-    assert_eq!(cluster.committed(&numbers), 0);
+    end(&streams).await;
+    assert_eq!(cluster.committed("app", &numbers, 0), None);
 
     // The remedy, the old serde: the text is still there.
-    let streams = run(newest::<String>(&texts, &output), cluster.config(state.path())).await;
+    let streams = run(newest::<String>(&texts, &output), cluster.config_in("app", state.path())).await;
     let store = streams.store::<TimestampedKeyValueStore<String, String>>("newest").unwrap();
     let found = store.get(&"key".to_owned()).unwrap().unwrap();
     assert_eq!(found.value, "some text");
-    close(streams).await;
+    end(&streams).await;
     cluster.stop().await;
 }

@@ -1,8 +1,9 @@
 //! Errors in the configuration: all told at once, before anything is contacted or written.
 
 use kstreams::prelude::*;
+use kstreams_test_cluster::message_of;
 
-use crate::cluster::{message_of, says, word_count};
+use crate::topologies::{says, word_count};
 
 #[test]
 fn a_misspelt_property_is_told_with_the_name_that_was_meant() {

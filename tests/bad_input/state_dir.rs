@@ -4,9 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use kstreams::prelude::*;
+use kstreams_test_cluster::{DEADLINE, end, message_of};
 
-use crate::cluster::{DEADLINE, close, message_of, says, word_count};
 use crate::process::{finish, mount, plays, run_as, with_own_mounts};
+use crate::topologies::{says, word_count};
 
 fn open(state: &Path) -> Result<KafkaStreams, StreamsError> {
     // Nothing is contacted before the start.
@@ -24,8 +25,8 @@ async fn locked_by_another_instance_of_this_process() {
     let first = open(state.path()).unwrap();
     let path = state.path().join("app").display().to_string();
     says(&refusal(state.path()), &[&path, "in use by another instance", "its own `state.dir`"]);
-    close(first).await;
-    close(open(state.path()).expect("a closed instance has let go of it")).await;
+    end(&first).await;
+    end(&open(state.path()).expect("a closed instance has let go of it")).await;
 }
 
 const LOCKED: &str = "state_dir::locked_by_another_process";

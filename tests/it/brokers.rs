@@ -2,8 +2,8 @@
 
 use kstreams::embedded::{BrokerConfig, EmbeddedBroker};
 use kstreams::prelude::*;
+use kstreams_test_cluster::{Cluster, close, start, wait_for_state};
 
-use crate::support::{Cluster, close, start, wait_for_state};
 use crate::topologies::{lines, plain_count, word_count};
 
 /// The application waits for it and goes on. The broker stops while words are being counted; an answer that is lost on the way
@@ -19,7 +19,7 @@ async fn a_broker_restarts_under_a_running_application() {
     let input = cluster.topic("lines", 2).await;
     let output = cluster.topic("counts", 1).await;
     let all = lines(3_000);
-    let streams = start(word_count(&input, &output), cluster.config("app", "state")).await;
+    let streams = start(word_count(&input, &output), cluster.config("app")).await;
     wait_for_state(&streams, State::Running).await;
     let mut broker = cluster.take_broker();
     for part in all.chunks(1_000) {

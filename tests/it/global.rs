@@ -2,8 +2,7 @@
 
 use kstreams::prelude::*;
 use kstreams::{RuntimeError, processor::ProcessResult};
-
-use crate::support::{Cluster, close, start, wait_for_state, wait_until};
+use kstreams_test_cluster::{Cluster, close, start, wait_for_state, wait_until};
 
 /// Orders of three partitions meet the cities of a global table of one, by the city's number in the order's value.
 fn topology(orders: &str, cities: &str, output: &str) -> Topology {
@@ -44,7 +43,7 @@ async fn a_global_table_is_whole_before_orders_are_processed() {
         if round == 2 {
             std::fs::remove_dir_all(cluster.dir("state")).unwrap();
         }
-        let streams = start(topology(&orders, &cities, &output), cluster.config("app", "state")).await;
+        let streams = start(topology(&orders, &cities, &output), cluster.config("app")).await;
         wait_for_state(&streams, State::Running).await;
         assert_eq!(city(&streams, &last), Some(name));
         wait_until("commit of all orders", || cluster.lag("app", &orders) == 0).await;
@@ -116,7 +115,7 @@ async fn a_global_store_is_made_by_its_processor_and_read_by_all() {
     let store = Stores::key_value::<String, i64>("lengths").in_memory().with_logging_disabled();
     builder.add_global_store(store, &names, Consumed::<String, String>::new(), Lengths::default);
     builder.stream::<String, String>(input.as_str()).process(Look::default, &[]).to(output.as_str());
-    let streams = start(builder.build().unwrap(), cluster.config("app", "state")).await;
+    let streams = start(builder.build().unwrap(), cluster.config("app")).await;
     wait_until("commit of the input", || cluster.lag("app", &input) == 0).await;
     close(&streams).await;
     let refused = "store lengths is global, hence read-only here: write to its topic instead";
@@ -130,8 +129,7 @@ async fn a_missing_global_topic_is_named() {
     let cluster = Cluster::start().await;
     let orders = cluster.topic("orders", 1).await;
     let missing = cluster.name("missing");
-    let streams =
-        KafkaStreams::new(topology(&orders, &missing, "output"), cluster.config("app", "state")).unwrap();
+    let streams = KafkaStreams::new(topology(&orders, &missing, "output"), cluster.config("app")).unwrap();
     let error = streams.start().await.unwrap_err();
     let StreamsError::Runtime(RuntimeError::UnknownSourceTopic { topic }) = &error else {
         panic!("{error}");

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kstreams::prelude::*;
+use kstreams_test_cluster::{Cluster, Counts, close, start, wait_for_state, wait_until};
 
-use crate::support::{Cluster, close, start, wait_for_state, wait_until};
-use crate::topologies::{Counts, lines, plain_count, word_count};
+use crate::topologies::{lines, plain_count, word_count};
 
 /// Partitions of the input, and with them of the repartition topic: two tasks for each.
 const PARTITIONS: i32 = 6;
@@ -71,7 +71,8 @@ async fn instances_share_tasks_join_and_leave_under_load() {
     let cluster = Arc::new(Cluster::start().await);
     let input = cluster.topic("lines", PARTITIONS).await;
     let output = cluster.topic("counts", 2).await;
-    let instance = async |state: &str| start(word_count(&input, &output), cluster.config("app", state)).await;
+    let instance =
+        async |state: &str| start(word_count(&input, &output), cluster.config_in("app", state)).await;
     let some = lines(120);
     let first = instance("first").await;
     let load = Load::start(&cluster, &input, some.clone());
@@ -100,8 +101,8 @@ async fn two_instances_start_together() {
     let all = lines(1_200);
     cluster.produce_lines(&input, &all);
     let (first, second) = tokio::join!(
-        start(word_count(&input, &output), cluster.config("app", "first")),
-        start(word_count(&input, &output), cluster.config("app", "second")),
+        start(word_count(&input, &output), cluster.config_in("app", "first")),
+        start(word_count(&input, &output), cluster.config_in("app", "second")),
     );
     shared(&[&first, &second]).await;
     cluster.settled("app", &input).await;

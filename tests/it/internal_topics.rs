@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kstreams::prelude::*;
+use kstreams_test_cluster::{Cluster, close, start};
 use rdkafka::admin::{AdminOptions, ResourceSpecifier};
-
-use crate::support::{Cluster, close, start};
 
 async fn settings(cluster: &Cluster, topic: &str) -> BTreeMap<String, String> {
     let resources = [ResourceSpecifier::Topic(topic)];
@@ -27,7 +26,7 @@ async fn internal_topics_have_the_names_and_settings_of_kafka_streams() {
     words.count(Materialized::named("counts")).to_stream().to(output.as_str());
     let minutes = TimeWindows::of_size_and_grace(Duration::from_secs(60), Duration::from_secs(30));
     words.windowed_by(minutes).count(Materialized::named("by-minute"));
-    let config = cluster.config("app", "state").topic_config("min.insync.replicas", "1");
+    let config = cluster.config("app").topic_config("min.insync.replicas", "1");
     let streams = start(builder.build().unwrap(), config).await;
     close(&streams).await;
 

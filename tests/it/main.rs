@@ -1,8 +1,7 @@
 //! The whole system as a user's program sees it: the DSL of `kstreams` on a running cluster, through restarts, lost state,
 //! instances that come, go and are killed, bad records and brokers that stop.
 //!
-//! The cluster is an embedded broker for each test or, when `KAFKA_BOOTSTRAP_SERVERS` is set, the Apache Kafka at that
-//! address. `RUST_LOG=kstreams_core=debug` shows what a failing test did.
+//! The cluster is an embedded broker for each test, or the one that `kstreams_test_cluster` was asked for.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs)]
 
 mod brokers;
@@ -15,5 +14,4 @@ mod poison;
 mod processes;
 mod restarts;
 mod settings;
-mod support;
 mod topologies;

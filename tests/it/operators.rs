@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use kstreams::prelude::*;
-
-use crate::support::{Cluster, close, start, wait_until};
-use crate::topologies::Counts;
+use kstreams_test_cluster::{Cluster, Counts, close, start, wait_until};
 
 /// Some time in 2023, a multiple of ten seconds.
 const START: i64 = 1_700_000_000_000;
@@ -28,7 +26,7 @@ async fn a_stream_joins_a_table_by_time() {
     let or_nowhere =
         |order, city: Option<String>| format!("{order} to {}", city.as_deref().unwrap_or("nowhere"));
     stream.left_join(&table, or_nowhere).to(left.as_str());
-    let streams = start(builder.build().unwrap(), cluster.config("app", "state")).await;
+    let streams = start(builder.build().unwrap(), cluster.config("app")).await;
     wait_until("commit of all orders", || cluster.lag("app", &orders) == 0).await;
     close(&streams).await;
 
@@ -66,7 +64,7 @@ async fn windows_count_through_a_restart() {
         [view("b", 16), view("a", 8), view("b", 12), view("a", 19)],
     ];
     for part in parts {
-        let streams = start(topology(), cluster.config("app", "state")).await;
+        let streams = start(topology(), cluster.config("app")).await;
         cluster.produce(&input, &part);
         wait_until("commit of all views", || cluster.lag("app", &input) == 0).await;
         close(&streams).await;

@@ -1,9 +1,8 @@
 //! A source by pattern, and a topic that is created while the application runs.
 
 use kstreams::prelude::*;
+use kstreams_test_cluster::{Cluster, close, start, value, wait_for_state, wait_until};
 use regex::Regex;
-
-use crate::support::{Cluster, close, start, value, wait_for_state, wait_until};
 
 /// The new topic's records arrive without a restart, and keep arriving after one.
 #[tokio::test(flavor = "multi_thread")]
@@ -21,7 +20,7 @@ async fn a_topic_created_later_is_read() {
         cluster.produce(topic, &[(key, topic, 1)]);
         expected.push((key.to_owned(), topic.to_owned()));
     };
-    let streams = start(topology(), cluster.config("app", "state")).await;
+    let streams = start(topology(), cluster.config("app")).await;
     wait_for_state(&streams, State::Running).await;
     produce(&input, "first", &mut expected);
     wait_until("record of the first topic", || cluster.texts(&output) == expected).await;
@@ -31,7 +30,7 @@ async fn a_topic_created_later_is_read() {
     close(&streams).await;
 
     produce(&later, "third", &mut expected);
-    let streams = start(topology(), cluster.config("app", "state")).await;
+    let streams = start(topology(), cluster.config("app")).await;
     wait_until("record after the restart", || cluster.texts(&output).len() >= expected.len()).await;
     close(&streams).await;
     assert_eq!(cluster.texts(&output), expected, "each once");
@@ -50,8 +49,8 @@ async fn instances_see_a_new_topic_at_different_times() {
         builder.stream::<(), String>(pattern).to(output.as_str());
         builder.build().unwrap()
     };
-    let first = start(topology(), cluster.config("app", "first")).await;
-    let late = cluster.config("app", "second").set("metadata.max.age.ms", "5000");
+    let first = start(topology(), cluster.config_in("app", "first")).await;
+    let late = cluster.config_in("app", "second").set("metadata.max.age.ms", "5000");
     let second = start(topology(), late).await;
     let tasks = |streams: &KafkaStreams| -> usize {
         streams.metadata_for_local_threads().iter().map(|thread| thread.active_tasks.len()).sum()

@@ -2,9 +2,8 @@
 
 use kstreams::handlers::{LogAndContinue, LogAndFail};
 use kstreams::prelude::*;
+use kstreams_test_cluster::{Cluster, DEADLINE, close, key, start, wait_for_state, wait_until};
 use rdkafka::message::{Headers as _, Message};
-
-use crate::support::{Cluster, DEADLINE, close, key, start, wait_for_state, wait_until};
 
 /// Numbers as text, from numbers as Kafka's long serde writes them.
 fn numbers(input: &str, output: &str) -> Topology {
@@ -25,7 +24,7 @@ fn produce_with_poison(cluster: &Cluster, input: &str) {
 async fn an_unreadable_record_stops_the_instance() {
     let cluster = Cluster::start().await;
     let (input, output) = (cluster.topic("in", 1).await, cluster.topic("out", 1).await);
-    let config = cluster.config("app", "state").deserialization_exception_handler(LogAndFail);
+    let config = cluster.config("app").deserialization_exception_handler(LogAndFail);
     let streams = start(numbers(&input, &output), config).await;
     produce_with_poison(&cluster, &input);
     wait_for_state(&streams, State::Error).await;
@@ -44,7 +43,7 @@ async fn an_unreadable_record_goes_to_the_dead_letter_topic() {
     let (input, output) = (cluster.topic("in", 1).await, cluster.topic("out", 1).await);
     let dead = cluster.topic("dead", 1).await;
     let config = cluster
-        .config("app", "state")
+        .config("app")
         .deserialization_exception_handler(LogAndContinue)
         .errors_dead_letter_queue_topic_name(&dead);
     let streams = start(numbers(&input, &output), config).await;
@@ -76,7 +75,7 @@ async fn a_panic_drops_its_record_when_the_handler_goes_on() {
     let builder = StreamsBuilder::new();
     let inverse = |number: String| format!("{}", 100 / number.parse::<i32>().unwrap());
     builder.stream::<String, String>(input.as_str()).map_values(inverse).to(output.as_str());
-    let config = cluster.config("app", "state").processing_exception_handler(LogAndContinue);
+    let config = cluster.config("app").processing_exception_handler(LogAndContinue);
     let streams = start(builder.build().unwrap(), config).await;
     cluster.produce(&input, &[("a", "4", 1), ("b", "0", 2), ("c", "x", 3), ("d", "5", 4)]);
     wait_until("commit of all records", || cluster.lag("app", &input) == 0).await;

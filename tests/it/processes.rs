@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Cluster, close, instance_config, start, wait_until};
+use kstreams_test_cluster::{Cluster, close, instance_config, start, wait_until};
+
 use crate::topologies::{lines, plain_count, word_count, word_count_with};
 
 /// How long the group keeps the tasks of the killed instance for it.
@@ -41,7 +42,7 @@ impl Instance {
     fn start(cluster: &Cluster, input: &str, output: &str, state: &str) -> Instance {
         let state = cluster.dir(state);
         let application_id = cluster.name("app");
-        let arguments = [&cluster.bootstrap, &application_id, input, output, state.to_str().unwrap()];
+        let arguments = [cluster.bootstrap(), &application_id, input, output, state.to_str().unwrap()];
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "processes::child_instance", "--nocapture"])
             .env(CHILD, arguments.join("\n"))
@@ -72,7 +73,7 @@ async fn killed(survivor: bool) {
     let cluster = Cluster::start().await;
     let input = cluster.topic("lines", 4).await;
     let output = cluster.topic("counts", 2).await;
-    let config = |state: &str| cluster.config("app", state).set("session.timeout.ms", SESSION_MS);
+    let config = |state: &str| cluster.config_in("app", state).set("session.timeout.ms", SESSION_MS);
     let all = lines(8_000);
     let slow = Arc::new(AtomicBool::new(true));
     let before = if survivor {

@@ -1,6 +1,7 @@
 //! One instance of the word count: counting, and going on after a restart with its state and without.
 
-use crate::support::{Cluster, close, start};
+use kstreams_test_cluster::{Cluster, close, start};
+
 use crate::topologies::{lines, plain_count, word_count};
 
 /// Counts, then twice restarts and counts more. Between the runs `forget` may do away with the state directory.
@@ -10,7 +11,7 @@ async fn three_runs(forget: impl Fn(&std::path::Path)) {
     let output = cluster.topic("counts", 2).await;
     let all = lines(3_000);
     for (run, part) in all.chunks(1_000).enumerate() {
-        let streams = start(word_count(&input, &output), cluster.config("app", "state")).await;
+        let streams = start(word_count(&input, &output), cluster.config("app")).await;
         cluster.produce_lines(&input, part);
         cluster.settled("app", &input).await;
         close(&streams).await;
@@ -49,13 +50,13 @@ async fn lines_written_between_two_runs_are_counted() {
     let all = lines(600);
     cluster.produce_lines(&input, &all[..200]);
     for part in [200..400, 400..600] {
-        let streams = start(word_count(&input, &output), cluster.config("app", "state")).await;
+        let streams = start(word_count(&input, &output), cluster.config("app")).await;
         cluster.settled("app", &input).await;
         close(&streams).await;
         assert_eq!(cluster.counts(&output), plain_count(&all[..part.start]));
         cluster.produce_lines(&input, &all[part]);
     }
-    let streams = start(word_count(&input, &output), cluster.config("app", "state")).await;
+    let streams = start(word_count(&input, &output), cluster.config("app")).await;
     cluster.settled("app", &input).await;
     close(&streams).await;
     assert_eq!(cluster.counts(&output), plain_count(&all));

@@ -7,7 +7,7 @@ use kstreams::config::AutoOffsetReset;
 use kstreams::prelude::*;
 use kstreams::state::rocksdb::Options;
 
-use crate::support::{Cluster, close, start, wait_for_state, wait_until};
+use kstreams_test_cluster::{Cluster, close, start, wait_for_state, wait_until};
 
 /// Each source starts where its own policy says, whatever the application's is (KIP-1106).
 #[tokio::test(flavor = "multi_thread")]
@@ -32,7 +32,7 @@ async fn sources_start_where_their_policy_says() {
         let stream = builder.stream_with(topic.as_str(), consumed);
         stream.map_values(move |value| format!("{name} {value}")).to(output.as_str());
     }
-    let streams = start(builder.build().unwrap(), cluster.config("app", "state")).await;
+    let streams = start(builder.build().unwrap(), cluster.config("app")).await;
     // The end of a topic is looked up before its task runs.
     wait_for_state(&streams, State::Running).await;
     for topic in &topics {
@@ -57,7 +57,7 @@ async fn the_options_of_rocksdb_are_the_users_to_change() {
     let consumed = Consumed::<String, String>::new();
     builder.global_table_with(&names, consumed, Materialized::named("names"));
     let seen: Arc<Mutex<Vec<String>>> = Arc::default();
-    let config = cluster.config("app", "state").rocksdb_config_setter({
+    let config = cluster.config("app").rocksdb_config_setter({
         let seen = Arc::clone(&seen);
         move |store: &str, options: &mut Options| {
             options.set_max_bytes_for_level_base(12_345_678);

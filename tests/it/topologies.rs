@@ -1,8 +1,7 @@
 //! The topology that most tests run, and what it has to count.
 
-use std::collections::BTreeMap;
-
 use kstreams::prelude::*;
+use kstreams_test_cluster::Counts;
 
 /// The word count: a repartition topic in the middle, the store `counts` with its changelog at the end.
 pub fn word_count(lines: &str, counts: &str) -> Topology {
@@ -22,9 +21,6 @@ pub fn word_count_with(lines: &str, counts: &str, each: impl Fn(&str) + Send + S
         .to(counts);
     builder.build().unwrap()
 }
-
-/// The last count of each word.
-pub type Counts = BTreeMap<String, i64>;
 
 /// What the word count must answer for these lines, by counting them directly.
 pub fn plain_count<'a>(lines: impl IntoIterator<Item = &'a String>) -> Counts {

@@ -3,21 +3,10 @@
 use std::time::{Duration, Instant};
 
 use kstreams_core::{KafkaStreams, State, StreamsConfig};
+use kstreams_test_cluster::{Cluster, DEADLINE, close, failure_of, message_of, run};
 use rdkafka::admin::{AdminOptions, NewPartitions};
 
-use crate::cluster::{Cluster, DEADLINE, run, wait_for_state};
 use crate::topologies::word_count;
-
-/// The message of an error and its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_broker_at_the_address() {
@@ -30,9 +19,9 @@ async fn no_broker_at_the_address() {
     let error = streams.start().await.unwrap_err();
     assert!(start.elapsed() < DEADLINE, "{:?}", start.elapsed());
     assert!(
-        chain(&error).contains("127.0.0.1:1") && chain(&error).contains("bootstrap.servers"),
+        message_of(&error).contains("127.0.0.1:1") && message_of(&error).contains("bootstrap.servers"),
         "{}",
-        chain(&error)
+        message_of(&error)
     );
     assert_eq!(streams.state(), State::Error);
     assert!(streams.close(DEADLINE).await);
@@ -59,7 +48,7 @@ async fn a_changelog_with_the_wrong_partition_count() {
     cluster.create_topic(&changelog, 3).await;
     let streams = KafkaStreams::new(word_count(&input, &output), cluster.config("app")).unwrap();
     let error = streams.start().await.unwrap_err();
-    assert!(chain(&error).contains(&changelog), "{}", chain(&error));
+    assert!(message_of(&error).contains(&changelog), "{}", message_of(&error));
     cluster.stop().await;
 }
 
@@ -69,8 +58,8 @@ async fn a_state_directory_that_another_instance_uses() {
     let config = || StreamsConfig::new("app", "127.0.0.1:1").state_dir(state.path());
     let first = KafkaStreams::new(word_count("in", "out"), config()).unwrap();
     let error = KafkaStreams::new(word_count("in", "out"), config()).unwrap_err();
-    assert!(chain(&error).contains("app"), "{}", chain(&error));
-    assert!(first.close(DEADLINE).await);
+    assert!(message_of(&error).contains("app"), "{}", message_of(&error));
+    close(&first).await;
     KafkaStreams::new(word_count("in", "out"), config()).expect("a closed instance has let go of it");
 }
 
@@ -85,8 +74,7 @@ async fn partitions_added_under_a_running_application() {
     let streams = run(word_count(&input, &output), config).await;
     let more = NewPartitions::new(&input, 3);
     cluster.admin().create_partitions(&[more], &AdminOptions::new()).await.unwrap();
-    wait_for_state(&streams, State::Error).await;
-    let failure = streams.failure().unwrap();
+    let failure = failure_of(&streams).await;
     assert!(failure.contains(&input) && failure.contains('3') && failure.contains("reset"), "{failure}");
     assert!(streams.close(DEADLINE).await);
     cluster.stop().await;

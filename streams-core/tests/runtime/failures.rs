@@ -9,8 +9,8 @@ use kstreams_core::processor::{ProcessResult, Processor, ProcessorContext};
 use kstreams_core::{KafkaStreams, State, Topology};
 use kstreams_embedded_broker::{BrokerConfig, EmbeddedBroker};
 use kstreams_state_stores::Record;
+use kstreams_test_cluster::{Cluster, close, failure_of, run, wait_for, wait_for_state, wait_until};
 
-use crate::cluster::{Cluster, DEADLINE, run, wait_for_state};
 use crate::topologies::word_count;
 
 /// Passes values on; panics at `poison` as long as `left` is above 0.
@@ -43,12 +43,6 @@ fn fragile(input: &str, output: &str, left: &Arc<AtomicUsize>) -> Topology {
     topology
 }
 
-fn values(cluster: &Cluster, topic: &str) -> Vec<String> {
-    use rdkafka::Message as _;
-    let records = cluster.read_all(topic);
-    records.iter().map(|record| String::from_utf8(record.payload().unwrap().to_vec()).unwrap()).collect()
-}
-
 /// A panic in user code stops its thread; a new one takes over from the last commit, and no record is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replaced_thread_goes_on_from_the_last_commit() {
@@ -63,14 +57,11 @@ async fn a_replaced_thread_goes_on_from_the_last_commit() {
     });
     streams.start().await.unwrap();
     cluster.produce_lines(&input, ["one", "poison", "three"]);
-    let deadline = std::time::Instant::now() + DEADLINE;
-    while !values(&cluster, &output).ends_with(&["one", "poison", "three"].map(String::from)) {
-        assert!(std::time::Instant::now() < deadline, "{:?}", values(&cluster, &output));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let all = ["one", "poison", "three"].map(String::from);
+    wait_until("output of all records", || cluster.values(&output).ends_with(&all)).await;
     assert_eq!(left.load(Ordering::SeqCst), 0, "it failed twice");
     wait_for_state(&streams, State::Running).await;
-    assert!(streams.close(DEADLINE).await);
+    close(&streams).await;
     cluster.stop().await;
 }
 
@@ -84,8 +75,7 @@ async fn without_a_handler_the_instance_stops_and_names_the_record() {
     let left = Arc::new(AtomicUsize::new(1));
     let streams = run(fragile(&input, &output, &left), cluster.config("app")).await;
     cluster.produce_lines(&input, ["one", "poison"]);
-    wait_for_state(&streams, State::Error).await;
-    let failure = streams.failure().unwrap();
+    let failure = failure_of(&streams).await;
     for part in ["fragile", input.as_str(), "offset 1", "bad luck"] {
         assert!(failure.contains(part), "{part} is missing: {failure}");
     }
@@ -95,27 +85,26 @@ async fn without_a_handler_the_instance_stops_and_names_the_record() {
 /// Brokers go away and come back under a running application: it waits, and goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_restarted_under_a_running_application() {
-    if std::env::var("BOOTSTRAP_SERVERS").is_ok() {
-        // The cluster that others use isn't ours to restart; the embedded broker shows the same.
-        return;
-    }
     let data = tempfile::tempdir().unwrap();
     let config = || BrokerConfig::new().data_dir(data.path());
-    let broker = EmbeddedBroker::start(config()).await.unwrap();
+    let Some(mut cluster) = Cluster::owned("a broker restarted under a running application", config()).await
+    else {
+        return;
+    };
+    let broker = cluster.take_broker();
     let address = broker.address().to_string();
-    let cluster = Cluster::at(&address);
     let (input, output) = (cluster.name("lines"), cluster.name("counts"));
     cluster.create_topic(&input, 2).await;
     cluster.create_topic(&output, 1).await;
     let streams = run(word_count(&input, &output), cluster.config("app")).await;
     cluster.produce_lines(&input, ["a b", "a"]);
-    cluster.wait_for_counts(&output, &[("a".to_owned(), 2), ("b".to_owned(), 1)].into());
+    cluster.wait_for_counts(&output, &[("a".to_owned(), 2), ("b".to_owned(), 1)].into()).await;
     broker.shutdown().await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let broker = EmbeddedBroker::start(config().listen(address.as_str())).await.unwrap();
     cluster.produce_lines(&input, ["a b", "a"]);
-    cluster.wait_for_counts(&output, &[("a".to_owned(), 4), ("b".to_owned(), 2)].into());
-    assert!(streams.close(DEADLINE).await);
+    cluster.wait_for_counts(&output, &[("a".to_owned(), 4), ("b".to_owned(), 2)].into()).await;
+    close(&streams).await;
     broker.shutdown().await.unwrap();
 }
 
@@ -129,23 +118,18 @@ async fn a_committed_offset_that_is_gone_is_reset_by_the_policy() {
     let none = Arc::new(AtomicUsize::new(0));
     let streams = run(fragile(&input, &output, &none), cluster.config("app")).await;
     cluster.produce_lines(&input, ["one", "two"]);
-    let wait = async |count: usize| {
-        let deadline = std::time::Instant::now() + DEADLINE;
-        while values(&cluster, &output).len() != count {
-            assert!(std::time::Instant::now() < deadline, "{:?}", values(&cluster, &output));
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
+    let wait =
+        async |count: usize| wait_for("the number of results", count, || cluster.values(&output).len()).await;
     wait(2).await;
-    assert!(streams.close(DEADLINE).await);
+    close(&streams).await;
     cluster.produce_lines(&input, ["three", "four", "five"]);
     let mut gone = rdkafka::TopicPartitionList::new();
     gone.add_partition_offset(&input, 0, rdkafka::Offset::Offset(4)).unwrap();
     cluster.admin().delete_records(&gone, &rdkafka::admin::AdminOptions::new()).await.unwrap();
     let streams = run(fragile(&input, &output, &none), cluster.config("app")).await;
     wait(3).await;
-    assert_eq!(values(&cluster, &output), ["one", "two", "five"]);
-    assert!(streams.close(DEADLINE).await);
+    assert_eq!(cluster.values(&output), ["one", "two", "five"]);
+    close(&streams).await;
     cluster.stop().await;
 }
 
@@ -188,19 +172,11 @@ async fn poison_records_and_refused_results_become_dead_letters() {
     // 0x0020_0000 bytes are more than a message may have.
     let lines = [number(3), "not a number".to_owned(), number(0x0020_0000), number(5)];
     cluster.produce_lines(&input, lines.iter().map(String::as_str));
-    let deadline = std::time::Instant::now() + DEADLINE;
-    while values(&cluster, &output) != ["xxx", "xxxxx"] || cluster.read_all(&letters).len() < 2 {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{:?} {:?}",
-            values(&cluster, &output),
-            streams.failure()
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let results = || (cluster.values(&output), cluster.read_all(&letters).len());
+    wait_for("results and dead letters", (vec!["xxx".to_owned(), "xxxxx".to_owned()], 2), results).await;
     let poison = cluster.read_all(&letters);
     assert_eq!(poison[0].payload(), Some(&b"not a number"[..]));
     assert_eq!(streams.state(), State::Running);
-    assert!(streams.close(DEADLINE).await);
+    close(&streams).await;
     cluster.stop().await;
 }

@@ -1,8 +1,7 @@
-//! The runtime against a broker: the embedded one, or the cluster that `BOOTSTRAP_SERVERS` names.
+//! The runtime against a broker: the embedded one, or the cluster that `kstreams_test_cluster` was asked for.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs)]
 
 mod bad_input;
-mod cluster;
 mod failures;
 mod metrics;
 mod order;

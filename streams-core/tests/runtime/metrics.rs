@@ -7,8 +7,8 @@ use kstreams_core::config::MetricsRecordingLevel;
 use kstreams_core::processor::{InitContext, ProcessResult, Processor, ProcessorContext, StoreHandle};
 use kstreams_state_stores::{KeyValueStore, Record, Stores};
 
-use crate::cluster::{Cluster, DEADLINE, run};
 use crate::recorder::Kept;
+use kstreams_test_cluster::{Cluster, DEADLINE, run};
 
 /// Counts by key in a cached store; drops the key `drop`.
 #[derive(Default)]

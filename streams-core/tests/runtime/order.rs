@@ -1,16 +1,12 @@
 //! The order in which a task takes records of several inputs.
 
-use std::time::Duration;
-
 use kstreams_core::Topology;
-
-use crate::cluster::{Cluster, DEADLINE, run};
+use kstreams_test_cluster::{Cluster, close, run, wait_for};
 
 /// Records of two topics that are there before the start are processed by timestamp, although they arrive from the
 /// brokers in any order: `max.task.idle.ms` 0 waits for what the brokers have.
 #[tokio::test(flavor = "multi_thread")]
 async fn inputs_are_merged_by_timestamp() {
-    use rdkafka::Message as _;
     let cluster = Cluster::start().await;
     let (left, right, output) = (cluster.name("left"), cluster.name("right"), cluster.name("out"));
     for topic in [&left, &right, &output] {
@@ -28,18 +24,9 @@ async fn inputs_are_merged_by_timestamp() {
     topology.add_source::<String, String>("in", [left.as_str(), right.as_str()]).unwrap();
     topology.add_sink::<String, String>("out", output.as_str(), &["in"]).unwrap();
     let streams = run(topology, cluster.config("app")).await;
-    let deadline = std::time::Instant::now() + DEADLINE;
-    let records = loop {
-        let records = cluster.read_all(&output);
-        if records.len() == 6_000 {
-            break records;
-        }
-        assert!(std::time::Instant::now() < deadline, "{} records", records.len());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
-    let number = |payload: &[u8]| std::str::from_utf8(payload).unwrap().parse::<i64>().unwrap();
-    let values: Vec<i64> = records.iter().map(|record| number(record.payload().unwrap())).collect();
+    wait_for("the number of results", 6_000, || cluster.read_all(&output).len()).await;
+    let values: Vec<i64> = cluster.values(&output).iter().map(|value| value.parse().unwrap()).collect();
     assert!(values.is_sorted(), "by timestamp");
-    assert!(streams.close(DEADLINE).await);
+    close(&streams).await;
     cluster.stop().await;
 }

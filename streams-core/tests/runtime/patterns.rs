@@ -1,12 +1,9 @@
 //! Sources by pattern, and topics that come later.
 
-use std::time::Duration;
-
+use kstreams_core::Topology;
 use kstreams_core::topology::SourceTopics;
-use kstreams_core::{State, Topology};
+use kstreams_test_cluster::{Cluster, close, failure_of, run, wait_for};
 use regex::Regex;
-
-use crate::cluster::{Cluster, DEADLINE, run, wait_for_state};
 
 fn copy(pattern: &str, output: &str) -> Topology {
     let mut topology = Topology::new();
@@ -17,11 +14,7 @@ fn copy(pattern: &str, output: &str) -> Topology {
 }
 
 async fn wait_for_records(cluster: &Cluster, topic: &str, count: usize) {
-    let deadline = std::time::Instant::now() + DEADLINE;
-    while cluster.read_all(topic).len() != count {
-        assert!(std::time::Instant::now() < deadline, "{} records", cluster.read_all(topic).len());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    wait_for("the number of results", count, || cluster.read_all(topic).len()).await;
 }
 
 /// A topic created later that is no larger than those there is added to the tasks; a larger one stops the instance
@@ -33,7 +26,7 @@ async fn later_topics_are_added_and_too_large_ones_stop_the_instance() {
     let (first, later, large) = (cluster.name("in-a"), cluster.name("in-b"), cluster.name("in-c"));
     cluster.create_topic(&first, 3).await;
     cluster.create_topic(&output, 1).await;
-    let config = cluster.config("app").set("metadata.max.age.ms", "300");
+    let config = cluster.config("app");
     let streams = run(copy(&format!("{}.*", cluster.name("in-")), &output), config).await;
     cluster.produce_lines(&first, ["1", "2", "3"]);
     wait_for_records(&cluster, &output, 3).await;
@@ -45,8 +38,7 @@ async fn later_topics_are_added_and_too_large_ones_stop_the_instance() {
     wait_for_records(&cluster, &output, 8).await;
 
     cluster.create_topic(&large, 4).await;
-    wait_for_state(&streams, State::Error).await;
-    let failure = streams.failure().unwrap();
+    let failure = failure_of(&streams).await;
     assert!(failure.contains(&large) && failure.contains("restart"), "{failure}");
     cluster.stop().await;
 }
@@ -57,11 +49,11 @@ async fn a_pattern_without_topics_waits_for_them() {
     let cluster = Cluster::start().await;
     let (input, output) = (cluster.name("in-a"), cluster.name("out"));
     cluster.create_topic(&output, 1).await;
-    let config = cluster.config("app").set("metadata.max.age.ms", "300");
+    let config = cluster.config("app");
     let streams = run(copy(&format!("{}.*", cluster.name("in-")), &output), config).await;
     cluster.create_topic(&input, 2).await;
     cluster.produce_lines(&input, ["1", "2", "3"]);
     wait_for_records(&cluster, &output, 3).await;
-    assert!(streams.close(DEADLINE).await);
+    close(&streams).await;
     cluster.stop().await;
 }

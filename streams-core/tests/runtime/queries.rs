@@ -1,11 +1,11 @@
 //! Reads of local stores from outside.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kstreams_state_stores::KeyValueStore;
+use kstreams_test_cluster::{Cluster, close, run, wait_for};
 
-use crate::cluster::{Cluster, DEADLINE, run};
 use crate::topologies::word_count;
 
 /// What was processed is seen at once, long before it is committed, over all partitions of the store.
@@ -19,11 +19,7 @@ async fn queries_see_what_is_processed_but_not_committed() {
     let streams = run(word_count(&input, &output), config).await;
     cluster.produce_lines(&input, ["b a c", "a b", "a"]);
     let store = streams.store::<KeyValueStore<String, i64>>("counts").unwrap();
-    let deadline = Instant::now() + DEADLINE;
-    while store.get(&"a".to_owned()).unwrap() != Some(3) {
-        assert!(Instant::now() < deadline, "a is {:?}", store.get(&"a".to_owned()).unwrap());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    wait_for("the count of a", Some(3), || store.get(&"a".to_owned()).unwrap()).await;
     assert_eq!(cluster.committed("app", &input, 0), None, "nothing is committed yet");
     let all: BTreeMap<String, i64> = store.all().unwrap().map(Result::unwrap).collect();
     assert_eq!(all.into_iter().collect::<Vec<_>>(), [("a".into(), 3), ("b".into(), 2), ("c".into(), 1)]);
@@ -38,7 +34,7 @@ async fn queries_see_what_is_processed_but_not_committed() {
     );
     let unknown = streams.store::<KeyValueStore<String, i64>>("count").unwrap_err();
     assert!(unknown.to_string().contains("counts"), "{unknown}");
-    assert!(streams.close(DEADLINE).await);
+    close(&streams).await;
     let closed = store.get(&"a".to_owned()).unwrap_err().to_string();
     assert!(closed.contains("not on this instance now"), "{closed}");
     cluster.stop().await;

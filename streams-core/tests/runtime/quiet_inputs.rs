@@ -5,19 +5,14 @@ use std::time::Duration;
 
 use kstreams_core::Topology;
 use kstreams_embedded_broker::{BrokerConfig, Clock, ManualClock, SystemClock};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use kstreams_test_cluster::{Cluster, close, run, wait_for};
 
-use crate::cluster::{Cluster, DEADLINE, run};
 use crate::topologies::word_count;
 
 /// Brokers forget offsets of topics outside a group's subscription by age, even while the group lives. Those of a quiet
 /// topic that isn't its sub-topology's representative are committed again before that.
 #[tokio::test(flavor = "multi_thread")]
 async fn offsets_of_a_quiet_topic_do_not_expire() {
-    if std::env::var("BOOTSTRAP_SERVERS").is_ok() {
-        // Needs a broker whose clock can be moved.
-        return;
-    }
     let clock = Arc::new(ManualClock::new(SystemClock.now_ms()));
     let config = BrokerConfig::new()
         .clock(clock.clone())
@@ -25,7 +20,10 @@ async fn offsets_of_a_quiet_topic_do_not_expire() {
         .unwrap()
         .set("offsets.retention.check.interval.ms", "50")
         .unwrap();
-    let cluster = Cluster::with_broker(config).await;
+    // Needs a broker whose clock can be moved.
+    let Some(cluster) = Cluster::owned("offsets of a quiet topic do not expire", config).await else {
+        return;
+    };
     let (busy, quiet, output) = (cluster.name("a-busy"), cluster.name("b-quiet"), cluster.name("out"));
     cluster.create_topic(&busy, 2).await;
     cluster.create_topic(&quiet, 1).await;
@@ -38,11 +36,7 @@ async fn offsets_of_a_quiet_topic_do_not_expire() {
     let config = cluster.config("app").offsets_recommit_interval(recommit);
     let streams = run(topology, config).await;
     let commit = async |topic: &str, offset| {
-        let deadline = std::time::Instant::now() + DEADLINE;
-        while cluster.committed("app", topic, 0) != Some(offset) {
-            assert!(std::time::Instant::now() < deadline, "{:?}", cluster.committed("app", topic, 0));
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        wait_for("the committed offset", Some(offset), || cluster.committed("app", topic, 0)).await;
     };
     commit(&quiet, 1).await;
     // Four times the retention passes, in steps below it, each with a commit of unchanged offsets in between: when the
@@ -54,7 +48,7 @@ async fn offsets_of_a_quiet_topic_do_not_expire() {
         commit(&busy, step).await;
         assert_eq!(cluster.committed("app", &quiet, 0), Some(1));
     }
-    assert!(streams.close(DEADLINE).await);
+    close(&streams).await;
     cluster.stop().await;
 }
 
@@ -69,18 +63,10 @@ async fn repartition_topics_are_purged_of_committed_records() {
     let streams = run(word_count(&input, &output), config).await;
     cluster.produce_lines(&input, ["a b c"]);
     let repartition = format!("{}-words-repartition", cluster.name("app"));
-    let consumer: BaseConsumer =
-        rdkafka::ClientConfig::new().set("bootstrap.servers", &cluster.bootstrap).create().unwrap();
-    let deadline = std::time::Instant::now() + DEADLINE;
-    loop {
-        let marks = consumer.fetch_watermarks(&repartition, 0, DEADLINE).unwrap();
-        if marks == (3, 3) {
-            break;
-        }
-        assert!(std::time::Instant::now() < deadline, "{marks:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    cluster.wait_for_counts(&output, &[("a".to_owned(), 1), ("b".to_owned(), 1), ("c".to_owned(), 1)].into());
-    assert!(streams.close(DEADLINE).await);
+    wait_for("start and end", (3, 3), || cluster.watermarks(&repartition, 0)).await;
+    cluster
+        .wait_for_counts(&output, &[("a".to_owned(), 1), ("b".to_owned(), 1), ("c".to_owned(), 1)].into())
+        .await;
+    close(&streams).await;
     cluster.stop().await;
 }

@@ -1,23 +1,12 @@
 //! Tasks move between instances under load, and nothing is lost or counted twice when all of them close cleanly.
 
-use std::collections::HashMap;
-use std::time::Duration;
-
 use kstreams_core::{KafkaStreams, State};
+use kstreams_test_cluster::{Cluster, Counts, close, run, wait_for_state, wait_until};
 
-use crate::cluster::{Cluster, DEADLINE, run, wait_for_state};
 use crate::topologies::word_count;
 
 fn tasks(streams: &KafkaStreams) -> usize {
     streams.metadata_for_local_threads().iter().map(|thread| thread.active_tasks.len()).sum()
-}
-
-async fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(std::time::Instant::now() < deadline, "{what} takes too long");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 /// A second instance joins in the middle, with two threads, and leaves again: a graceful hand-over commits before the
@@ -29,7 +18,7 @@ async fn a_second_instance_takes_over_tasks_and_gives_them_back() {
     cluster.create_topic(&input, 4).await;
     cluster.create_topic(&output, 1).await;
     let lines: Vec<String> = (0..2_000).map(|n| format!("w{} w{} every", n % 7, n % 11)).collect();
-    let mut expected: HashMap<String, i64> = HashMap::new();
+    let mut expected: Counts = Counts::new();
     for word in lines.iter().flat_map(|line| line.split(' ')) {
         *expected.entry(word.to_owned()).or_insert(0) += 4;
     }
@@ -47,13 +36,13 @@ async fn a_second_instance_takes_over_tasks_and_gives_them_back() {
     wait_for_state(&second, State::Running).await;
     assert!(second.metadata_for_local_threads().iter().all(|thread| thread.active_tasks.len() == 2));
     produce();
-    assert!(second.close(DEADLINE).await, "closes in time");
+    close(&second).await;
     assert_eq!(second.state(), State::NotRunning);
     produce();
     wait_until("taking back", || tasks(&first) == 8).await;
     wait_for_state(&first, State::Running).await;
-    cluster.wait_for_counts(&output, &expected);
-    assert!(first.close(DEADLINE).await, "closes in time");
+    cluster.wait_for_counts(&output, &expected).await;
+    close(&first).await;
     cluster.stop().await;
 }
 
@@ -61,7 +50,6 @@ async fn a_second_instance_takes_over_tasks_and_gives_them_back() {
 /// come once. The topology has no store that would hide a repeated record.
 #[tokio::test(flavor = "multi_thread")]
 async fn rebalances_neither_skip_nor_repeat_records() {
-    use rdkafka::Message as _;
     let cluster = Cluster::start().await;
     let (input, output) = (cluster.name("in"), cluster.name("out"));
     cluster.create_topic(&input, 3).await;
@@ -86,19 +74,15 @@ async fn rebalances_neither_skip_nor_repeat_records() {
         for _ in 0..20 {
             produce(17);
         }
-        assert!(second.close(DEADLINE).await, "closes in time");
+        close(&second).await;
         for _ in 0..20 {
             produce(17);
         }
     }
     let total = produced;
     wait_until("copying", || cluster.read_all(&output).len() >= total).await;
-    assert!(first.close(DEADLINE).await, "closes in time");
-    let mut seen: Vec<usize> = cluster
-        .read_all(&output)
-        .iter()
-        .map(|record| std::str::from_utf8(record.payload().unwrap()).unwrap().parse().unwrap())
-        .collect();
+    close(&first).await;
+    let mut seen: Vec<usize> = cluster.values(&output).iter().map(|value| value.parse().unwrap()).collect();
     seen.sort_unstable();
     assert!(seen.iter().copied().eq(0..total), "{} records for {total}", seen.len());
     cluster.stop().await;

@@ -1,8 +1,7 @@
 //! Word count through the Processor API: repartition and changelog topics, restart, restore.
 
-use std::collections::HashMap;
+use kstreams_test_cluster::{Cluster, Counts, close, run};
 
-use crate::cluster::{Cluster, DEADLINE, run};
 use crate::topologies::word_count;
 
 const LINES: [&str; 6] = [
@@ -14,8 +13,8 @@ const LINES: [&str; 6] = [
     "the end",
 ];
 
-fn plain_count<'a>(lines: impl IntoIterator<Item = &'a str>) -> HashMap<String, i64> {
-    let mut counts = HashMap::new();
+fn plain_count<'a>(lines: impl IntoIterator<Item = &'a str>) -> Counts {
+    let mut counts = Counts::new();
     for word in lines.into_iter().flat_map(str::split_whitespace) {
         *counts.entry(word.to_owned()).or_insert(0) += 1;
     }
@@ -32,19 +31,15 @@ async fn counts_go_on_after_a_restart_and_after_the_state_is_lost() {
 
     let mut expected = Vec::new();
     for round in 0..3 {
-        let state = if round == 2 {
-            tempfile::tempdir().unwrap()
-        } else {
-            tempfile::tempdir_in(cluster.state.path()).unwrap()
-        };
-        let config = if round == 2 { cluster.config_in("app", state.path()) } else { cluster.config("app") };
+        let state = if round == 2 { "another" } else { "state" };
+        let config = cluster.config_in("app", state);
         let streams = run(word_count(&input, &output), config).await;
         for _ in 0..=round {
             cluster.produce_lines(&input, LINES);
             expected.extend(LINES);
         }
-        cluster.wait_for_counts(&output, &plain_count(expected.iter().copied()));
-        assert!(streams.close(DEADLINE).await, "closes in time");
+        cluster.wait_for_counts(&output, &plain_count(expected.iter().copied())).await;
+        close(&streams).await;
     }
     cluster.stop().await;
 }
@@ -58,13 +53,15 @@ async fn local_state_that_its_changelog_does_not_know_is_rebuilt() {
     cluster.create_topic(&output, 1).await;
     let streams = run(word_count(&input, &output), cluster.config("app")).await;
     cluster.produce_lines(&input, ["a a b"]);
-    cluster.wait_for_counts(&output, &[("a".to_owned(), 2), ("b".to_owned(), 1)].into());
-    assert!(streams.close(DEADLINE).await, "closes in time");
+    cluster.wait_for_counts(&output, &[("a".to_owned(), 2), ("b".to_owned(), 1)].into()).await;
+    close(&streams).await;
     let changelog = format!("{}-counts-changelog", cluster.name("app"));
     cluster.delete_topic(&changelog).await;
     let streams = run(word_count(&input, &output), cluster.config("app")).await;
     cluster.produce_lines(&input, ["a c"]);
-    cluster.wait_for_counts(&output, &[("a".to_owned(), 1), ("b".to_owned(), 1), ("c".to_owned(), 1)].into());
-    assert!(streams.close(DEADLINE).await, "closes in time");
+    cluster
+        .wait_for_counts(&output, &[("a".to_owned(), 1), ("b".to_owned(), 1), ("c".to_owned(), 1)].into())
+        .await;
+    close(&streams).await;
     cluster.stop().await;
 }

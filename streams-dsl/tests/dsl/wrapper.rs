@@ -68,14 +68,17 @@ fn a_wrapper_stands_around_the_nodes_that_it_chooses() -> Result<(), Box<dyn std
         }
     });
     let driver = TopologyTestDriver::new(topology)?;
-    let (input, output) =
-        (driver.create_input_topic::<String, String>("in"), driver.create_output_topic::<String, String>("out"));
+    let (input, output) = (
+        driver.create_input_topic::<String, String>("in"),
+        driver.create_output_topic::<String, String>("out"),
+    );
     for value in ["a", "secret", "x"] {
         input.pipe_input("k".to_owned(), value.to_owned())?;
     }
     assert_eq!(output.read_value()?.as_deref(), Some("<A>"));
     assert_eq!(output.read_value()?, None);
-    let counted = driver.with_store("spied", |store: &mut KeyValueStore<String, i64>| store.get(&"upper".to_owned()));
+    let counted =
+        driver.with_store("spied", |store: &mut KeyValueStore<String, i64>| store.get(&"upper".to_owned()));
     assert_eq!(counted??, Some(2));
     driver.close()?;
     let expected = ["init", "a@0", "done", "x@2", "done", "close"].map(|what| format!("upper {what}"));
