@@ -122,7 +122,10 @@ impl Below {
                 let (timestamp, value) = timestamped::split(value).unwrap_or((record.timestamp, value));
                 sink.log(changelog, &key, Some(value), Some(timestamp), headers)
             }
-            value => sink.log(changelog, &key, value, Some(record.timestamp), headers),
+            value => {
+                let time = self.spec.logs_time.then_some(record.timestamp);
+                sink.log(changelog, &key, value, time, headers)
+            }
         }
     }
 

@@ -357,7 +357,7 @@ fn write_length(length: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(&i32::try_from(length).unwrap_or(i32::MAX).to_be_bytes());
 }
 
-fn write_nullable(bytes: Option<&[u8]>, out: &mut Vec<u8>) {
+pub(crate) fn write_nullable(bytes: Option<&[u8]>, out: &mut Vec<u8>) {
     match bytes {
         None => out.extend_from_slice(&NULL.to_be_bytes()),
         Some(bytes) => {
@@ -368,7 +368,7 @@ fn write_nullable(bytes: Option<&[u8]>, out: &mut Vec<u8>) {
 }
 
 /// `ProcessorRecordContext.serialize`.
-fn write_context(context: &RecordContext, out: &mut Vec<u8>) {
+pub(crate) fn write_context(context: &RecordContext, out: &mut Vec<u8>) {
     out.extend_from_slice(&context.timestamp.to_be_bytes());
     out.extend_from_slice(&context.offset.to_be_bytes());
     write_nullable(Some(context.topic.as_deref().unwrap_or_default().as_bytes()), out);
@@ -380,7 +380,7 @@ fn write_context(context: &RecordContext, out: &mut Vec<u8>) {
     }
 }
 
-fn read_context(rest: &mut &[u8]) -> Option<RecordContext> {
+pub(crate) fn read_context(rest: &mut &[u8]) -> Option<RecordContext> {
     let (timestamp, offset) = (take_i64(rest)?, take_i64(rest)?);
     let topic = std::str::from_utf8(take_nullable(rest)??).ok()?;
     let topic = (!topic.is_empty()).then(|| Arc::from(topic));
@@ -401,7 +401,7 @@ fn take_i32(rest: &mut &[u8]) -> Option<i32> {
     Some(i32::from_be_bytes(*number))
 }
 
-fn take_i64(rest: &mut &[u8]) -> Option<i64> {
+pub(crate) fn take_i64(rest: &mut &[u8]) -> Option<i64> {
     let (number, tail) = rest.split_first_chunk()?;
     *rest = tail;
     Some(i64::from_be_bytes(*number))
@@ -413,7 +413,7 @@ fn take<'a>(rest: &mut &'a [u8], length: i32) -> Option<&'a [u8]> {
     Some(taken)
 }
 
-fn take_nullable<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
+pub(crate) fn take_nullable<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
     match take_i32(rest)? {
         NULL => Some(None),
         length => take(rest, length).map(Some),

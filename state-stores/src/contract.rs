@@ -120,6 +120,8 @@ pub struct StoreSpec {
     /// Whether final results of windows are read from it, when they close: in RocksDB a window is then seen 1 ms longer,
     /// and a closed session as long as its segment lives.
     pub final_results: bool,
+    /// Whether the changelog's records have a time of the store's; else it is the producer's (buffers).
+    pub logs_time: bool,
     /// Whether several values of one key and window are kept, each with a sequence number (join stores).
     pub retain_duplicates: bool,
 }

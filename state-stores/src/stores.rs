@@ -132,6 +132,13 @@ macro_rules! common_settings {
             self
         }
 
+        /// Leaves the time of the changelog's records to the producer.
+        #[must_use]
+        pub fn without_logged_time(mut self) -> Self {
+            self.spec.logs_time = false;
+            self
+        }
+
         /// Logs nothing: the store is lost with its disk, and not moved with its task.
         #[must_use]
         pub fn with_logging_disabled(mut self) -> Self {
@@ -372,6 +379,7 @@ pub(crate) fn default_spec(name: impl Into<String>, kind: StoreKind) -> StoreSpe
         retention_ms: None,
         window_size_ms: None,
         logs_headers: false,
+        logs_time: true,
         retain_duplicates: false,
         final_results: false,
     }

@@ -41,9 +41,6 @@ impl Building {
                 self.set(statement, Var::Stream(joined, Types { long: false, ..types }))
             }
             (Var::Stream(left, types), Var::Table(right, _)) => {
-                if !statement["grace_ms"].is_null() {
-                    return Err(ProgramError::NotThereYet("join with grace".to_owned()));
-                }
                 let joined: Stream = match (left, right) {
                     (Stream::Tt(l), Table::Tt(r)) => stream_table(&l, &r, statement, types).into(),
                     (Stream::Tt(l), Table::Tl(r)) => stream_table(&l, &r, statement, types).into(),
@@ -178,6 +175,9 @@ where
     let mut joined = Joined::with(K::serde(types), V::serde(types));
     if let Some(name) = opt(statement, "named") {
         joined = joined.with_name(name);
+    }
+    if let Some(grace) = statement["grace_ms"].as_u64() {
+        joined = joined.with_grace(Duration::from_millis(grace));
     }
     let join = joiner(statement);
     match statement["kind"].as_str() {

@@ -114,6 +114,8 @@ pub(crate) struct GraphNode {
     versioned: Option<bool>,
     /// Takes no updates of a versioned table.
     refuses_versions: bool,
+    /// A table whose earlier values are looked up: it has to be versioned.
+    looks_up_versions: Option<NodeId>,
     priority: u32,
 }
 
@@ -133,6 +135,7 @@ impl GraphNode {
             grace_ms: None,
             versioned: None,
             refuses_versions: false,
+            looks_up_versions: None,
             priority: 0,
         }
     }
@@ -181,6 +184,12 @@ impl GraphNode {
     /// suppress: an update that is not the latest would take a newer one's place.
     pub(crate) fn refuses_versions(mut self) -> Self {
         self.refuses_versions = true;
+        self
+    }
+
+    /// A stream-table join with grace, of this table.
+    pub(crate) fn looks_up_versions(mut self, table: Option<NodeId>) -> Self {
+        self.looks_up_versions = table;
         self
     }
 
@@ -294,6 +303,13 @@ impl Graph {
                 return Err(TopologyError::Invalid(format!(
                     "{} suppresses the updates of a versioned table, which is not possible: materialize the table without \
                      versions, or a table between the two",
+                    node.name
+                )));
+            }
+            if node.looks_up_versions.is_some_and(|table| !self.is_versioned(table)) {
+                return Err(TopologyError::Invalid(format!(
+                    "{} joins a table with grace, for which the table has to be versioned: materialize it by \
+                     Materialized::named(..).versioned(..), or join without grace",
                     node.name
                 )));
             }

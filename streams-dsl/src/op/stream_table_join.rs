@@ -5,15 +5,18 @@
 //! nothing. Without a partner the inner join gives nothing, the left join gives the joiner `None`. The stream is
 //! repartitioned first if its key changed; stream and table must have equally many partitions. The table is stored.
 //! There is no lateness: a record meets the table as it is when the record is processed, or, if the table is versioned,
-//! as it was at the record's time.
+//! as it was at the record's time. With a grace, which needs a versioned table, a record is kept in a buffer store until
+//! stream time has passed its time by the grace, so that late updates of the table are there; one that is late by more is
+//! joined at once. A null key cannot be buffered: with a grace it is an error of a left join.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use kstreams_core::TopologyError;
-use kstreams_core::processor::{InitContext, ProcessResult, Processor, ProcessorContext};
-use kstreams_state_stores::Record;
+use kstreams_core::processor::{InitContext, ProcessError, ProcessResult, Processor, ProcessorContext};
+use kstreams_state_stores::{BufferedRecord, KeyValueStoreBuilder, Record};
 
+use super::join_buffer::JoinBuffer;
 use super::merge::other_builder;
 use super::repartition;
 use crate::graph::GraphNode;
@@ -21,6 +24,7 @@ use crate::null::Nulls;
 use crate::options::{ByType, Joined, SerdeOverride};
 use crate::stream::{KStream, Upstream};
 use crate::table::{KTable, ValueGetter};
+use crate::windows::millis;
 
 /// Makes a result of a record's key and value and the table's value; `None`: there is no result.
 type Join<K, V, VT, VO> = Arc<dyn Fn(&K, V, Option<VT>) -> Option<VO> + Send + Sync>;
@@ -111,7 +115,7 @@ where
         KS: SerdeOverride<K>,
         VS: SerdeOverride<V>,
     {
-        let Joined { key, value, name: given } = joined;
+        let Joined { key, value, name: given, grace } = joined;
         let key_serde = key.given().or_else(|| self.key_serde.clone()).or_else(|| table.key_serde.clone());
         let with_serdes = KStream {
             key_serde,
@@ -129,16 +133,30 @@ where
         graph.copartition(sources.clone());
         let prefix = if is_left { "KSTREAM-LEFTJOIN-" } else { "KSTREAM-JOIN-" };
         let name = graph.names.or_processor(given.as_deref(), prefix);
+        let serdes = stream.key_serde.clone().zip(stream.value_serde.clone());
+        if grace.is_some() && serdes.is_none() {
+            graph.fail(missing_serdes::<K, V>("buffer", &stream.upstream.name));
+        }
+        let buffer =
+            serdes.zip(grace).map(|(serdes, grace)| (format!("{name}-Buffer"), millis(grace), serdes));
         let node = {
             let name = name.clone();
             GraphNode::operator(name.clone(), [stream.upstream.node], move |topology, writing| {
                 let (join, make) = (Arc::clone(&join), Arc::clone(&getter.make));
-                let supplier = move || StreamTableJoin::new(make(), Arc::clone(&join), is_left);
+                let buffered = buffer.as_ref().map(|(store, grace_ms, _)| (store.clone(), *grace_ms));
+                let supplier = move || {
+                    let buffer = buffered.as_ref().map(|(store, grace_ms)| JoinBuffer::new(store, *grace_ms));
+                    StreamTableJoin::new(make(), Arc::clone(&join), is_left, buffer)
+                };
                 topology.add_processor::<K, V, K, VO, _>(&name, supplier, writing.parents)?;
                 let stores: Vec<&str> = getter.stores.iter().map(String::as_str).collect();
-                topology.connect_processor_and_state_stores(&name, &stores).map(|_| ())
+                topology.connect_processor_and_state_stores(&name, &stores)?;
+                let Some((store, _, (key, value))) = buffer.clone() else { return Ok(()) };
+                let store = KeyValueStoreBuilder::time_ordered(store, key, value);
+                topology.add_state_store(store, &[&name]).map(|_| ())
             })
         };
+        let node = node.looks_up_versions(grace.map(|_| table.upstream.node));
         let node = graph.add(node.takes_null_keys(is_left));
         drop(graph);
         let upstream = Upstream { sources, key_changed: false, ..stream.upstream.then(node, name) };
@@ -153,7 +171,7 @@ where
         }
         let mut graph = self.upstream.graph.lock();
         let (Some(key), Some(value)) = (&self.key_serde, &self.value_serde) else {
-            graph.fail(missing_serdes::<K, V>(&self.upstream.name));
+            graph.fail(missing_serdes::<K, V>("repartition", &self.upstream.name));
             return self.clone();
         };
         let prefix = given.unwrap_or(&self.upstream.name);
@@ -171,9 +189,9 @@ where
     }
 }
 
-fn missing_serdes<K, V>(stream: &str) -> TopologyError {
+fn missing_serdes<K, V>(what: &str, stream: &str) -> TopologyError {
     TopologyError::Invalid(format!(
-        "a join has to repartition the stream {stream}, whose key changed, and knows no serdes for it: name them \
+        "a join has to {what} the stream {stream} and knows no serdes for it: name them \
          (join_with(.., Joined::<KeySerde, ValueSerde>::new()) for {} and {}), or repartition the stream before",
         std::any::type_name::<K>(),
         std::any::type_name::<V>(),
@@ -186,32 +204,30 @@ struct StreamTableJoin<K, V, VT, VO> {
     is_left: bool,
     null_keys: Nulls<K>,
     null_values: Nulls<V>,
+    buffer: Option<JoinBuffer<K, V>>,
 }
 
 impl<K: 'static, V: 'static, VT, VO> StreamTableJoin<K, V, VT, VO> {
-    fn new(getter: Box<dyn ValueGetter<K, VT>>, join: Join<K, V, VT, VO>, is_left: bool) -> Self {
-        StreamTableJoin { getter, join, is_left, null_keys: Nulls::of(), null_values: Nulls::of() }
+    fn new(
+        getter: Box<dyn ValueGetter<K, VT>>,
+        join: Join<K, V, VT, VO>,
+        is_left: bool,
+        buffer: Option<JoinBuffer<K, V>>,
+    ) -> Self {
+        StreamTableJoin { getter, join, is_left, null_keys: Nulls::of(), null_values: Nulls::of(), buffer }
     }
 }
 
-impl<K, V, VT, VO> Processor<K, V, K, VO> for StreamTableJoin<K, V, VT, VO>
+impl<K, V, VT, VO> StreamTableJoin<K, V, VT, VO>
 where
     K: Clone + Send + 'static,
     V: Clone + Send + 'static,
     VT: Clone + Send + 'static,
     VO: Clone + Send + 'static,
 {
-    fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
-        self.getter.init(ctx)
-    }
-
-    fn process(&mut self, record: Record<K, V>, ctx: &mut ProcessorContext<'_, K, VO>) -> ProcessResult {
-        let null_key = self.null_keys.is_null(&record.key);
-        if self.null_values.is_null(&record.value) || (null_key && !self.is_left) {
-            ctx.drop_record("null key or value in a stream-table join");
-            return Ok(());
-        }
-        let other = match null_key {
+    /// Forwards the result of a record and the table's value of its key, if there is one.
+    fn join(&mut self, record: Record<K, V>, ctx: &mut ProcessorContext<'_, K, VO>) -> ProcessResult {
+        let other = match self.null_keys.is_null(&record.key) {
             true => None,
             false => {
                 let found = match self.getter.is_versioned() {
@@ -225,6 +241,55 @@ where
         match (self.join)(&key, value, other) {
             Some(value) => ctx.forward(Record { key, value, timestamp, headers }),
             None => Ok(()),
+        }
+    }
+
+    /// Joins the buffered records whose time has come, each as if it came now.
+    fn join_due(&mut self, ctx: &mut ProcessorContext<'_, K, VO>) -> ProcessResult {
+        let due = self.buffer.as_mut().map_or_else(|| Ok(Vec::new()), |buffer| buffer.due(ctx))?;
+        for (key, BufferedRecord { value, context }) in due {
+            let (timestamp, headers) = (context.timestamp, context.headers.clone());
+            let record = Record { key: key.key.clone(), value, timestamp, headers };
+            ctx.with_record_context(context, |ctx| self.join(record, ctx))?;
+            if let Some(buffer) = &self.buffer {
+                buffer.remove(&key, ctx)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<K, V, VT, VO> Processor<K, V, K, VO> for StreamTableJoin<K, V, VT, VO>
+where
+    K: Clone + Send + 'static,
+    V: Clone + Send + 'static,
+    VT: Clone + Send + 'static,
+    VO: Clone + Send + 'static,
+{
+    fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
+        self.getter.init(ctx)?;
+        match &mut self.buffer {
+            // A join of versioned tables that is not stored has no versions to look up either.
+            Some(_) if !self.getter.is_versioned() => Err(ProcessError::msg(
+                "a join with grace needs a versioned table: materialize the table with versions",
+            )),
+            Some(buffer) => buffer.init(ctx),
+            None => Ok(()),
+        }
+    }
+
+    fn process(&mut self, record: Record<K, V>, ctx: &mut ProcessorContext<'_, K, VO>) -> ProcessResult {
+        let null_key = self.null_keys.is_null(&record.key);
+        if self.null_values.is_null(&record.value) || (null_key && !self.is_left) {
+            ctx.drop_record("null key or value in a stream-table join");
+            return Ok(());
+        }
+        match &mut self.buffer {
+            Some(buffer) => match buffer.keep(record, ctx)? {
+                Some(late) => self.join(late, ctx),
+                None => self.join_due(ctx),
+            },
+            None => self.join(record, ctx),
         }
     }
 }

@@ -31,6 +31,30 @@ type Extract<K, V, KO> = Arc<dyn Fn(&K, &V) -> Option<KO> + Send + Sync>;
 /// The result of a row and what it refers to; `None`: there is none.
 type Combine<V, VO, VR> = Arc<dyn Fn(Option<V>, Option<VO>) -> Option<VR> + Send + Sync>;
 
+/// What [`join_on_foreign_key`](KTable::join_on_foreign_key) finds in a row: the key of the other table, or an `Option` of
+/// it where a row may refer to nothing.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no key of the other table, whose keys are `{KO}`",
+    label = "this row's foreign key is found here",
+    note = "the foreign key has to be a `{KO}`, or an `Option` of it where a row may refer to nothing"
+)]
+pub trait ForeignKey<KO> {
+    /// The key, if there is one.
+    fn foreign_key(self) -> Option<KO>;
+}
+
+impl<KO> ForeignKey<KO> for KO {
+    fn foreign_key(self) -> Option<KO> {
+        Some(self)
+    }
+}
+
+impl<KO> ForeignKey<KO> for Option<KO> {
+    fn foreign_key(self) -> Option<KO> {
+        self
+    }
+}
+
 impl<K, V> KTable<K, V>
 where
     K: Clone + Send + 'static,
@@ -66,7 +90,7 @@ where
         KO: DefaultSerde + Clone + Send,
         VO: DefaultSerde + Clone + Send,
         VR: DefaultSerde + Clone + Send,
-        F: Into<Option<KO>>,
+        F: ForeignKey<KO>,
     {
         let (this, other) = (self.with_default_serdes(), other.with_default_serdes());
         this.join_on_foreign_key_with(
@@ -93,7 +117,7 @@ where
         KO: Clone + Send + 'static,
         VO: Clone + Send + 'static,
         VR: Clone + Send + 'static,
-        F: Into<Option<KO>>,
+        F: ForeignKey<KO>,
         KS: SerdeFor<K>,
         VS: SerdeFor<VR>,
     {
@@ -115,7 +139,7 @@ where
         KO: DefaultSerde + Clone + Send,
         VO: DefaultSerde + Clone + Send,
         VR: DefaultSerde + Clone + Send,
-        F: Into<Option<KO>>,
+        F: ForeignKey<KO>,
     {
         let (this, other) = (self.with_default_serdes(), other.with_default_serdes());
         let (joined, materialized) = (TableJoined::default(), Materialized::default());
@@ -136,7 +160,7 @@ where
         KO: Clone + Send + 'static,
         VO: Clone + Send + 'static,
         VR: Clone + Send + 'static,
-        F: Into<Option<KO>>,
+        F: ForeignKey<KO>,
         KS: SerdeFor<K>,
         VS: SerdeFor<VR>,
     {
@@ -187,9 +211,9 @@ fn first<T>(
     })
 }
 
-fn foreign_key<K, V, KO: 'static, F: Into<Option<KO>>>(
+fn foreign_key<K, V, KO: 'static, F: ForeignKey<KO>>(
     extract: impl Fn(&K, &V) -> F + Send + Sync + 'static,
 ) -> Extract<K, V, KO> {
     let nulls = Nulls::of();
-    Arc::new(move |key, value| nulls.present(extract(key, value).into()?))
+    Arc::new(move |key, value| nulls.present(extract(key, value).foreign_key()?))
 }
