@@ -12,6 +12,7 @@ mod change;
 mod errors;
 mod functions;
 mod interpreter;
+mod join_results;
 mod joins;
 mod names;
 mod nulls;
