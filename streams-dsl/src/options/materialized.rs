@@ -339,6 +339,11 @@ impl<K: 'static, V: 'static> TableSpec<K, V> {
 pub struct Unmaterialized;
 
 /// Whether and how a derived table (filter, map_values, join) is stored: [`Unmaterialized`] or a [`Materialized`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say how to store a table",
+    label = "this says whether and how the table is stored",
+    note = "give `Unmaterialized`, or `Materialized::named(\"store\")`, with serdes for `{K}` and `{V}` where the types have none"
+)]
 pub trait TableMaterialization<K: 'static, V: 'static>: sealed::Sealed<K, V> {}
 
 pub(crate) mod sealed {
