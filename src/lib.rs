@@ -64,7 +64,8 @@ pub use kstreams_dsl::{
     Materialized, Named, Produced, Repartitioned, SessionWindowedCogroupedKStream, SessionWindowedKStream,
     SessionWindows, SlidingWindows, StreamJoined, StreamsBuilder, StrictBufferConfig, Suppressed,
     TableJoined, TableMaterialization, TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows,
-    UnlimitedWindows, Unmaterialized, UntilTimeLimit, UntilWindowCloses, WindowDefinition, Windows,
+    UnlimitedWindows, Unmaterialized, UntilTimeLimit, UntilWindowCloses, ValueTransformerWithKey,
+    WindowDefinition, Windows,
 };
 
 /// Records, serdes and state stores.

@@ -49,6 +49,7 @@ pub use grouped::{
 };
 
 pub use join_windows::JoinWindows;
+pub use op::ValueTransformerWithKey;
 pub use op::foreign_key_join::ForeignKey;
 pub use op::split::{BranchedKStream, Branches};
 pub use options::{

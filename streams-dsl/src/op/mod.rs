@@ -31,7 +31,10 @@ mod table_group_by;
 mod table_join;
 mod table_map;
 pub(crate) mod table_source;
+mod table_transform;
 mod to;
 mod to_stream;
 mod to_table;
 mod window_aggregate;
+
+pub use table_transform::ValueTransformerWithKey;

@@ -129,6 +129,28 @@ where
     where
         V2: Clone + Send + 'static,
     {
+        self.derive(prefix, named, materialized, value_serde, |spec| {
+            let flags = TableFlags::new(spec.is_some());
+            if is_filter && self.origin.enable_old_values(false) {
+                flags.tell_old_values(); // known anyway: then deletions of what was not there can be left out
+            }
+            DerivedTable { parent: Arc::clone(&self.origin), compute, is_filter, flags, spec }
+        })
+    }
+
+    /// A table computed from this one, value by value: its name, its store if it has one, its node.
+    pub(super) fn derive<V2, T>(
+        &self,
+        prefix: &str,
+        named: &Named,
+        materialized: impl TableMaterialization<K, V2>,
+        value_serde: Option<DynSerde<V2>>,
+        make: impl FnOnce(Option<TableSpec<K, V2>>) -> T,
+    ) -> KTable<K, V2>
+    where
+        V2: Clone + Send + 'static,
+        T: DerivedNode<K, V2> + 'static,
+    {
         let mut graph = self.upstream.graph.lock();
         if materialized.is_given_without_name() {
             graph.names.store(prefix); // no store is made, but its index is consumed
@@ -139,12 +161,7 @@ where
         let key_serde = spec.as_ref().map(|spec| spec.key.clone()).or_else(|| self.key_serde.clone());
         let queryable = spec.as_ref().map(|spec| Arc::from(&*spec.name));
         let versioned = spec.as_ref().map(TableSpec::is_versioned);
-        let flags = TableFlags::new(spec.is_some());
-        if is_filter && self.origin.enable_old_values(false) {
-            flags.tell_old_values(); // known anyway: then deletions of what was not there can be left out
-        }
-        let table =
-            Arc::new(DerivedTable { parent: Arc::clone(&self.origin), compute, is_filter, flags, spec });
+        let table = Arc::new(make(spec));
         let node = {
             let (name, table) = (name.clone(), Arc::clone(&table));
             GraphNode::operator(name.clone(), [self.upstream.node], move |topology, writing| {
@@ -160,6 +177,12 @@ where
     }
 }
 
+/// What makes a table that is computed from another one, when the topology is built.
+pub(super) trait DerivedNode<K, V>: TableOrigin<K, V> {
+    /// Adds its processor, and its store if it has one.
+    fn write(&self, topology: &mut Topology, name: &str, writing: &Writing<'_>) -> Result<(), TopologyError>;
+}
+
 struct DerivedTable<K, P, V> {
     parent: Arc<dyn TableOrigin<K, P>>,
     compute: Compute<K, P, V>,
@@ -168,7 +191,7 @@ struct DerivedTable<K, P, V> {
     flags: Arc<TableFlags>,
 }
 
-impl<K, P, V> DerivedTable<K, P, V>
+impl<K, P, V> DerivedNode<K, V> for DerivedTable<K, P, V>
 where
     K: Clone + Send + 'static,
     P: Clone + Send + 'static,

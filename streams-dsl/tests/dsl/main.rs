@@ -19,6 +19,7 @@ mod nulls;
 mod processors;
 mod program;
 mod sample;
+mod transformers;
 mod window_models;
 mod windows;
 mod wrapper;
