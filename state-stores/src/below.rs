@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::contract::{ChangelogId, ChangelogSink, RecordContext, RestoreRecord, StoreSpec};
+use crate::contract::{ChangelogId, ChangelogSink, LoggedHeaders, RecordContext, RestoreRecord, StoreSpec};
 use crate::engine::Engine;
 use crate::expiry::Expiry;
 use crate::keys::KeyLayout;
@@ -116,7 +116,10 @@ impl Below {
         let Some(changelog) = self.changelog else { return Ok(()) };
         let Some(key) = self.layout.changelog_key(key) else { return Ok(()) };
         let none = Headers::new();
-        let headers = if self.spec.logs_headers { &record.headers } else { &none };
+        let headers = match (self.spec.logs_headers, value) {
+            (LoggedHeaders::Always, _) | (LoggedHeaders::OfDeletions, None) => &record.headers,
+            _ => &none,
+        };
         match value {
             Some(value) if self.spec.kind.is_timestamped() => {
                 let (timestamp, value) = timestamped::split(value).unwrap_or((record.timestamp, value));

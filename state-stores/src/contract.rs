@@ -97,6 +97,19 @@ impl StoreKind {
     }
 }
 
+/// Which records of a changelog have the headers of the record that made the update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LoggedHeaders {
+    /// None.
+    #[default]
+    Never,
+    /// Deletions: tables and aggregates where `dsl.store.format` is `HEADERS` (their values have headers of their own,
+    /// which the DSL leaves empty, as in the JVM).
+    OfDeletions,
+    /// All: join stores.
+    Always,
+}
+
 /// Description of a store: enough to make its changelog topic, its column family and its part of a topology's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSpec {
@@ -115,8 +128,8 @@ pub struct StoreSpec {
     pub retention_ms: Option<i64>,
     /// Size of the windows in ms; windowed stores only.
     pub window_size_ms: Option<i64>,
-    /// Whether the changelog has the headers of the record that made each update (join stores).
-    pub logs_headers: bool,
+    /// Whether the changelog has the headers of the record that made each update.
+    pub logs_headers: LoggedHeaders,
     /// Whether final results of windows are read from it, when they close: in RocksDB a window is then seen 1 ms longer,
     /// and a closed session as long as its segment lives.
     pub final_results: bool,

@@ -61,8 +61,8 @@ pub use backend::{CommitBatch, TaskBackend};
 pub use budget::{CacheBudget, UncommittedBudget};
 pub use change_buffer::{Buffered, ChangeBuffer, ChangeBufferBuilder};
 pub use contract::{
-    CacheStats, ChangelogId, ChangelogSink, Flushed, RecordContext, RestoreRecord, StateStore, StoreBuilder,
-    StoreContext, StoreEnvironment, StoreKind, StoreSpec, StoreType,
+    CacheStats, ChangelogId, ChangelogSink, Flushed, LoggedHeaders, RecordContext, RestoreRecord, StateStore,
+    StoreBuilder, StoreContext, StoreEnvironment, StoreKind, StoreSpec, StoreType,
 };
 pub use error::StoreError;
 pub use key_value::{KeyValueIterator, KeyValueStore, TimestampedKeyValueStore};

@@ -128,7 +128,14 @@ macro_rules! common_settings {
         /// Logs each update with the headers of the record that made it.
         #[must_use]
         pub fn with_headers_logged(mut self) -> Self {
-            self.spec.logs_headers = true;
+            self.spec.logs_headers = crate::LoggedHeaders::Always;
+            self
+        }
+
+        /// Logs deletions with the headers of the record that made them (`dsl.store.format=HEADERS`).
+        #[must_use]
+        pub fn with_headers_of_deletions_logged(mut self) -> Self {
+            self.spec.logs_headers = crate::LoggedHeaders::OfDeletions;
             self
         }
 
@@ -378,7 +385,7 @@ pub(crate) fn default_spec(name: impl Into<String>, kind: StoreKind) -> StoreSpe
         caching: false,
         retention_ms: None,
         window_size_ms: None,
-        logs_headers: false,
+        logs_headers: crate::LoggedHeaders::Never,
         logs_time: true,
         retain_duplicates: false,
         final_results: false,

@@ -1,7 +1,8 @@
 //! Statements of the Processor API: processors within the DSL, stores, and topologies made by hand.
 
 use kstreams::state::{
-    DynSerde, KeyValueStoreBuilder, ValueAndTimestamp, VersionedKeyValueStoreBuilder, WindowStoreBuilder,
+    DynSerde, KeyValueStoreBuilder, SessionStoreBuilder, ValueAndTimestamp, VersionedKeyValueStoreBuilder,
+    WindowStoreBuilder,
 };
 use kstreams::topology::{ExtractorRecord, SourceOptions, TimestampExtractor};
 use kstreams::{Consumed, Topology, TopologyError};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use super::processors::{CatalogueProcessor, FixedProcessor, Spec};
 use super::program::{Building, Built, ProgramError, Var, extract, named, not_there_yet, opt, s};
 use super::run::SinkTypes;
-use super::stores::{KvReader, StoreReader, VersionedReader, WindowReader};
+use super::stores::{KvReader, SessionReader, StoreReader, VersionedReader, WindowReader};
 use super::types::{OK, OV, Serdes, Stream, Types, on};
 use super::value::{KeySerde, Val, ValSerde};
 
@@ -181,6 +182,11 @@ pub(super) fn store_at(statement: &Value, place: Place<'_>) -> Built<Box<dyn Sto
             let history = number("history_ms");
             add_store!(statement, place, VersionedKeyValueStoreBuilder::new(&name, history, key, plain));
             Ok(Box::new(VersionedReader::<Val>::new(&name)))
+        }
+        "session" => {
+            let retention = number("retention_ms");
+            add_store!(statement, place, SessionStoreBuilder::new(&name, retention, key, plain));
+            Ok(Box::new(SessionReader::<Val>::new(&name)))
         }
         "window" => {
             let (retention, size) = (number("retention_ms"), number("size_ms"));

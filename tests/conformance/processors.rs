@@ -6,7 +6,7 @@ use kstreams::processor::{
     FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord, InitContext, ProcessError, ProcessResult,
     Processor, ProcessorContext, PunctuationType, RecordMetadata, ScheduleId, StoreHandle,
 };
-use kstreams::state::{Record, WindowStore};
+use kstreams::state::{Record, SessionStore, Window, WindowStore, Windowed};
 
 use super::catalogue;
 use super::kv_handle::KvHandle;
@@ -59,6 +59,7 @@ pub(super) struct CatalogueProcessor {
     spec: Spec,
     kv: Option<KvHandle>,
     window: Option<StoreHandle<WindowStore<OK, Val>>>,
+    session: Option<StoreHandle<SessionStore<OK, Val>>>,
     schedule: Option<ScheduleId>,
     seen: i64,
 }
@@ -67,7 +68,7 @@ type Context<'a> = ProcessorContext<'a, OK, OV>;
 
 impl CatalogueProcessor {
     pub(super) fn new(spec: Spec) -> Self {
-        CatalogueProcessor { spec, kv: None, window: None, schedule: None, seen: 0 }
+        CatalogueProcessor { spec, kv: None, window: None, session: None, schedule: None, seen: 0 }
     }
 
     fn kv(&self) -> Result<&KvHandle, ProcessError> {
@@ -109,6 +110,14 @@ impl CatalogueProcessor {
         }
     }
 
+    fn put_session(&self, record: Record<OK, OV>, ctx: &mut Context<'_>) -> ProcessResult {
+        let Some(session) = &self.session else { return Err(ProcessError::msg("no session store")) };
+        let window = Window { start: record.timestamp, end: record.timestamp + self.spec.number(0) };
+        let windowed = Windowed::new(record.key.clone(), window);
+        ctx.store(session).put_nullable(&windowed, record.value.as_ref())?;
+        ctx.pass_on(record)
+    }
+
     fn dedup(&self, record: Record<OK, OV>, ctx: &mut Context<'_>) -> ProcessResult {
         let Some(window) = &self.window else { return Err(ProcessError::msg("no window store")) };
         if record.key.is_none() {
@@ -146,6 +155,7 @@ impl<V: AsVal> Processor<OK, V, OK, OV> for CatalogueProcessor {
         }
         match self.spec.name() {
             "dedup-within" => self.window = Some(ctx.state_store(self.spec.store())?),
+            "session-put" => self.session = Some(ctx.state_store(self.spec.store())?),
             "global-get" => self.kv = Some(KvHandle::open(self.spec.arg(0), ctx)?),
             _ if !self.spec.stores.is_empty() => self.kv = Some(KvHandle::open(self.spec.store(), ctx)?),
             _ => {}
@@ -163,6 +173,7 @@ impl<V: AsVal> Processor<OK, V, OK, OV> for CatalogueProcessor {
             "store-put" | "store-get" | "global-get" | "store-swap" | "store-dump" => {
                 self.on_store(record, ctx)
             }
+            "session-put" => self.put_session(record, ctx),
             "punctuate-count" if record.key.is_none() => Ok(()),
             "punctuate-count" => {
                 let count = catalogue::num(self.read(&record.key, ctx)?.as_deref()) + 1;

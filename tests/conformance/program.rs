@@ -47,11 +47,6 @@ pub(crate) fn build(case: &Value, config: &StreamsConfig) -> Result<Program, Pro
         program: ProgramParts::default(),
         topology: None,
     };
-    for feature in ["dsl.store.format"] {
-        if !case["config"][feature].is_null() {
-            return Err(ProgramError::NotThereYet(feature.to_owned()));
-        }
-    }
     for statement in case["topology"].as_array().into_iter().flatten() {
         building.statement(statement)?;
     }

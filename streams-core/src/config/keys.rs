@@ -56,6 +56,7 @@ const KEYS: &[(&str, Rule)] = &[
     ("topology.optimization", Set(|c, v| { c.topology_optimization = v.parse()?; Ok(()) })),
     ("default.timestamp.extractor", Set(|c, v| { c.default_timestamp_extractor = v.parse()?; Ok(()) })),
     ("dsl.store.suppliers.class", Set(|c, v| { c.dsl_store = v.parse()?; Ok(()) })),
+    ("dsl.store.format", Set(|c, v| { c.dsl_store_format = v.parse()?; Ok(()) })),
     ("default.dsl.store", Set(|c, v| { c.dsl_store = v.parse()?; Ok(()) })),
     ("processing.exception.handler.global.enabled", Set(|c, v| { c.processing_exception_handler_global_enabled = boolean(v)?; Ok(()) })),
     ("ensure.explicit.internal.resource.naming", Set(|c, v| { c.ensure_explicit_internal_resource_naming = boolean(v)?; Ok(()) })),
@@ -75,7 +76,6 @@ const KEYS: &[(&str, Rule)] = &[
     ("group.protocol", Only(&["classic"], "the library brings its own assignment over the classic protocol; `streams` and `consumer` are not there yet")),
     ("rack.aware.assignment.tags", Only(&[""], NOT_RACK_AWARE)),
     ("rack.aware.assignment.strategy", Only(&["none"], NOT_RACK_AWARE)),
-    ("dsl.store.format", Only(&["DEFAULT", "default"], "stores that keep headers are not there yet; remove the setting")),
     // No meaning here.
     ("acceptable.recovery.lag", Ignored(NO_STANDBYS)),
     ("max.warmup.replicas", Ignored(NO_STANDBYS)),

@@ -36,6 +36,7 @@
 //! | `topic.<setting>` | `topic_configs` | none | of internal topics, below a store's own settings |
 //! | `topology.optimization` | `topology_optimization` | `none` | |
 //! | `default.timestamp.extractor` | `default_timestamp_extractor` | `FailOnInvalidTimestamp` | built-ins by name; your own at the source |
+//! | `dsl.store.format` | `dsl_store_format` | `DEFAULT` | KIP-1271 |
 //! | `dsl.store.suppliers.class` | `dsl_store` | RocksDB | built-ins by name |
 //! | `default.dsl.store` | `dsl_store` | | old name of the former: `rocksDB`, `in_memory` |
 //! | `rocksdb.config.setter` | `rocksdb_config_setter` | none | yours by the setter; a Java class cannot be loaded |
@@ -94,7 +95,7 @@ pub use emit::EmitIntervals;
 pub use fault::{ConfigError, ConfigFault};
 pub use memory::MemoryPlan;
 pub use value::{
-    AutoOffsetReset, DefaultTimestampExtractor, DslStore, MaxTaskIdle, MetricsRecordingLevel,
+    AutoOffsetReset, DefaultTimestampExtractor, DslStore, DslStoreFormat, MaxTaskIdle, MetricsRecordingLevel,
     ProcessingGuarantee, Secret, TopologyOptimization,
 };
 
@@ -162,6 +163,8 @@ pub struct StreamsConfig {
     pub default_timestamp_extractor: DefaultTimestampExtractor,
     /// Engine of stores that name none.
     pub dsl_store: DslStore,
+    /// Format of the stores of the DSL.
+    pub dsl_store_format: DslStoreFormat,
     /// Changes the options of each store in RocksDB; `None`: the library's own.
     pub rocksdb_config_setter: Option<Arc<dyn RocksDbConfigSetter>>,
     /// Whether a generated name of an internal topic or store is an error.
@@ -221,6 +224,7 @@ impl StreamsConfig {
             topology_optimization: TopologyOptimization::NONE,
             default_timestamp_extractor: DefaultTimestampExtractor::default(),
             dsl_store: DslStore::RocksDb,
+            dsl_store_format: DslStoreFormat::Default,
             rocksdb_config_setter: None,
             ensure_explicit_internal_resource_naming: false,
             processing_exception_handler_global_enabled: false,

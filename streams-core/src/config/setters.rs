@@ -7,7 +7,7 @@ use std::time::Duration;
 use kstreams_state_stores::RocksDbConfigSetter;
 
 use super::value::{
-    AutoOffsetReset, DefaultTimestampExtractor, DslStore, MaxTaskIdle, MetricsRecordingLevel,
+    AutoOffsetReset, DefaultTimestampExtractor, DslStore, DslStoreFormat, MaxTaskIdle, MetricsRecordingLevel,
     ProcessingGuarantee, TopologyOptimization,
 };
 use super::{ClientKind, EmitIntervals, StreamsConfig};
@@ -70,6 +70,8 @@ impl StreamsConfig {
         default_timestamp_extractor: DefaultTimestampExtractor;
         /// `dsl.store.suppliers.class`: engine of stores that name none.
         dsl_store: DslStore;
+        /// `dsl.store.format`: whether stores of the DSL keep headers.
+        dsl_store_format: DslStoreFormat;
         /// `ensure.explicit.internal.resource.naming`: whether a generated name of an internal topic or store is an error.
         ensure_explicit_internal_resource_naming: bool;
         /// `processing.exception.handler.global.enabled`: asks the processing handler about global stores, too.

@@ -268,6 +268,30 @@ impl FromStr for DslStore {
     }
 }
 
+/// The format of the stores of the DSL (`dsl.store.format`, KIP-1271).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DslStoreFormat {
+    /// Values with their timestamps.
+    #[default]
+    Default,
+    /// Values with timestamps and headers. As in Kafka Streams 4.3, the DSL leaves the headers of values empty; deletions
+    /// are logged with the headers of the record that made them.
+    Headers,
+}
+
+impl FromStr for DslStoreFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim().to_ascii_uppercase().as_str() {
+            "DEFAULT" => Ok(DslStoreFormat::Default),
+            "HEADERS" => Ok(DslStoreFormat::Headers),
+            _ => Err(format!("`{text}` is none of DEFAULT, HEADERS")),
+        }
+    }
+}
+
 /// How many metrics are recorded (`metrics.recording.level`); each level includes those before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MetricsRecordingLevel {

@@ -15,7 +15,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kstreams_core::config::{DslStore, TopologyOptimization};
+use kstreams_core::config::{DslStore, DslStoreFormat, TopologyOptimization};
 use kstreams_core::topology::SourceTopics;
 use kstreams_core::{StreamsConfig, Topology, TopologyError};
 use kstreams_state_stores::StoreType;
@@ -53,6 +53,7 @@ impl Writing<'_> {
 pub(crate) struct BuildSettings {
     pub(crate) optimization: TopologyOptimization,
     pub(crate) dsl_store: DslStore,
+    pub(crate) format: DslStoreFormat,
     pub(crate) explicit_naming: bool,
 }
 
@@ -69,6 +70,7 @@ impl BuildSettings {
         BuildSettings {
             optimization: config.topology_optimization,
             dsl_store: config.dsl_store,
+            format: config.dsl_store_format,
             explicit_naming: config.ensure_explicit_internal_resource_naming,
         }
     }

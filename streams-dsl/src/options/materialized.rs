@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kstreams_core::config::DslStoreFormat;
 use kstreams_core::{Topology, TopologyError};
 use kstreams_state_stores::{
     DynSerde, KeyValueStoreBuilder, SessionStoreBuilder, StoreType, ValueAndTimestamp,
@@ -240,6 +241,10 @@ macro_rules! configured {
     ($builder:expr, $settings:expr, $writing:expr) => {{
         let store_type = $settings.store_type.unwrap_or_else(|| $writing.settings.store_type());
         let builder = $builder.with_store_type(store_type);
+        let builder = match $writing.settings.format {
+            DslStoreFormat::Headers => builder.with_headers_of_deletions_logged(),
+            _ => builder,
+        };
         let builder = if $settings.caching { builder.with_caching_enabled() } else { builder };
         match &$settings.logging {
             Some(configs) => builder.with_logging_enabled(configs.clone()),
