@@ -135,6 +135,8 @@ pub struct StoreSpec {
     pub final_results: bool,
     /// Whether the changelog's records have a time of the store's; else it is the producer's (buffers).
     pub logs_time: bool,
+    /// How many entries are kept, the least recently used one giving way; `None`: all. Key-value stores in memory only.
+    pub max_entries: Option<usize>,
     /// Whether several values of one key and window are kept, each with a sequence number (join stores).
     pub retain_duplicates: bool,
 }

@@ -23,6 +23,7 @@ use crate::cursor::{CopiedCursor, Cursor, KeyRange, Merged, Selected, Selection}
 use crate::engine::Engine;
 use crate::expiry::Expiry;
 use crate::keys::KeyLayout;
+use crate::lru::UseOrder;
 use crate::overlay::Overlay;
 use crate::versions::{Sweep, TIME_KEY};
 
@@ -32,6 +33,8 @@ pub(crate) struct Layers {
     below: Below,
     /// Of a versioned store.
     sweep: Sweep,
+    /// Of a store with a bounded number of entries.
+    lru: Option<UseOrder>,
     closed: bool,
     read_only: bool,
 }
@@ -77,8 +80,8 @@ impl Layers {
         let changelog = env.changelog.filter(|_| spec.logging.is_some());
         let overlay = Overlay::new(Arc::clone(&env.uncommitted));
         let below = Below { spec, layout, changelog, expiry, overlay, engine, buffer: Vec::new() };
-        let sweep = Sweep::default();
-        Ok(Layers { cache, below, sweep, closed: false, read_only: env.backend.is_read_only() })
+        let (sweep, lru) = (Sweep::default(), below.spec.max_entries.map(UseOrder::new));
+        Ok(Layers { cache, below, sweep, lru, closed: false, read_only: env.backend.is_read_only() })
     }
 
     pub(crate) fn spec(&self) -> &StoreSpec {
@@ -133,7 +136,13 @@ impl Layers {
     /// Reads one key; windows older than the retention are seen only as long as the cache has them, as in the JVM.
     pub(crate) fn get(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
         self.check_open()?;
-        let Some(layer) = &mut self.cache else { return self.below.get(key) };
+        let Some(layer) = &mut self.cache else {
+            let found = self.below.get(key)?;
+            if let (Some(lru), Some(_)) = (&mut self.lru, found) {
+                lru.touch(key);
+            }
+            return Ok(found);
+        };
         layer.stats.gets += 1;
         if let Some(slot) = layer.cache.touch(key) {
             layer.stats.hits += 1;
@@ -155,6 +164,16 @@ impl Layers {
         value: Option<&[u8]>,
     ) -> Result<(), StoreError> {
         self.check_writable()?;
+        if let Some(lru) = &mut self.lru {
+            if value.is_some() {
+                lru.touch(key)
+            } else {
+                lru.forget(key)
+            }
+            while let Some(eldest) = lru.pop_beyond_bound() {
+                self.below.put(cx.record, cx.changelog, &eldest, None)?;
+            }
+        }
         match &mut self.cache {
             Some(layer) => layer.put(&mut self.below, cx, key, value),
             None => self.below.put(cx.record, cx.changelog, key, value),
@@ -292,8 +311,29 @@ impl Layers {
             layer.clear();
         }
         self.below.overlay.clear();
+        if self.lru.is_some() {
+            self.use_committed_keys();
+        }
         if let Some(expiry) = &mut self.below.expiry {
             expiry.discard_uncommitted();
+        }
+    }
+
+    /// What was put or used since the commit is forgotten; what was deleted since then is there again.
+    fn use_committed_keys(&mut self) {
+        let mut keys = Vec::new();
+        if let Ok(mut rows) = self.scan_all(&KeyRange::default()) {
+            while let Some((key, value)) = rows.entry() {
+                if value.is_some() {
+                    keys.push(key.to_vec());
+                }
+                if rows.advance().is_err() {
+                    break;
+                }
+            }
+        }
+        if let Some(lru) = &mut self.lru {
+            lru.restart(keys);
         }
     }
 
@@ -304,6 +344,16 @@ impl Layers {
         self.check_open()?;
         for record in records {
             self.below.restore(record)?;
+            if let Some(lru) = &mut self.lru {
+                if record.value.is_some() {
+                    lru.touch(record.key)
+                } else {
+                    lru.forget(record.key)
+                }
+                while let Some(eldest) = lru.pop_beyond_bound() {
+                    self.below.overlay.put(&eldest, None);
+                }
+            }
         }
         Ok(())
     }

@@ -34,6 +34,7 @@ mod java_set;
 mod key_value;
 mod keys;
 mod layers;
+mod lru;
 mod memory;
 mod overlay;
 mod record;

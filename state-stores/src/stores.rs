@@ -46,6 +46,21 @@ impl Stores {
         KeyValueStoreBuilder::timestamped(name, DynSerde::new(K::default()), DynSerde::new(V::default()))
     }
 
+    /// A key-value store in memory that keeps `max_entries` entries: beyond them the least recently used one is deleted,
+    /// from the changelog too (`Stores.lruMap`). It is never cached: it is a cache.
+    pub fn lru_map<K, V>(
+        name: impl Into<String>,
+        max_entries: usize,
+    ) -> KeyValueStoreBuilder<K::Target, V::Target>
+    where
+        K: Serde + Default,
+        V: Serde + Default,
+    {
+        let mut builder = Stores::key_value::<K, V>(name).in_memory();
+        builder.spec.max_entries = Some(max_entries);
+        builder
+    }
+
     /// A window store that keeps windows of `window_size_ms` for `retention_ms` after their start.
     pub fn window<K, V>(
         name: impl Into<String>,
@@ -195,12 +210,17 @@ impl<K: 'static, V: 'static> StoreBuilder for KeyValueStoreBuilder<K, V> {
     }
 
     fn spec(&self) -> StoreSpec {
-        self.spec.clone()
+        let mut spec = self.spec.clone();
+        if spec.max_entries.is_some() {
+            (spec.caching, spec.persistent) = (false, false);
+        }
+        spec
     }
 
     fn build(&self, env: &StoreEnvironment) -> Result<Self::Store, StoreError> {
-        let engine = engine_of(&self.spec, env)?;
-        KeyValueStore::new(self.spec.clone(), engine, &self.key, &self.value, env)
+        let spec = self.spec();
+        let engine = engine_of(&spec, env)?;
+        KeyValueStore::new(spec, engine, &self.key, &self.value, env)
     }
 }
 
@@ -389,6 +409,7 @@ pub(crate) fn default_spec(name: impl Into<String>, kind: StoreKind) -> StoreSpe
         logs_time: true,
         retain_duplicates: false,
         final_results: false,
+        max_entries: None,
     }
 }
 

@@ -4,6 +4,7 @@
 mod crash;
 mod database;
 mod key_value;
+mod lru;
 mod session;
 mod vectors;
 mod versioned;

@@ -1,6 +1,7 @@
 //! The topology: nodes, stores and what connects them. Types are checked here, when a node is added; between here and
 //! the task they are erased, and each task wires its own typed nodes once (`wiring.rs`).
 
+mod compatibility;
 mod describe;
 mod global;
 mod groups;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use kstreams_state_stores::{DynSerde, Serde, StoreBuilder, StoreSpec};
 
+pub use compatibility::{MovedStore, Orphan, TopologyCompatibility};
 pub use describe::{NodeDescription, NodeDescriptionKind, SubTopologyDescription, TopologyDescription};
 pub(crate) use groups::matches_whole;
 pub use groups::{SourceInfo, StoreInfo, SubTopology};

@@ -9,6 +9,7 @@
 mod behaviours;
 mod caching;
 mod change;
+mod compatibility;
 mod errors;
 mod functions;
 mod interpreter;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kstreams_core::StreamsConfig;
 use serde_json::Value;
 
 use crate::interpreter;
@@ -16,8 +17,10 @@ fn programs_have_the_names_and_the_description_that_the_jvm_gives_them() {
     let programs = vectors["programs"].as_array().unwrap();
     for program in programs {
         let name = program["name"].as_str().unwrap();
-        if let Err(difference) = check(program) {
-            differing.push(format!("== {name}\n{difference}"));
+        for optimization in ["none", "all"] {
+            if let Err(difference) = check(program, optimization) {
+                differing.push(format!("== {name}, topology.optimization={optimization}\n{difference}"));
+            }
         }
     }
     assert!(
@@ -29,9 +32,10 @@ fn programs_have_the_names_and_the_description_that_the_jvm_gives_them() {
     );
 }
 
-fn check(program: &Value) -> Result<(), String> {
-    let expected = &program["none"];
-    let topology = match interpreter::builder_of(&calls(program)).build() {
+fn check(program: &Value, optimization: &str) -> Result<(), String> {
+    let expected = if program[optimization] == "same" { &program["none"] } else { &program[optimization] };
+    let config = StreamsConfig::new(APPLICATION, "none:1").set("topology.optimization", optimization);
+    let topology = match interpreter::builder_of(&calls(program)).build_with(&config) {
         Ok(topology) => topology,
         Err(_) if expected["error"].is_string() => return Ok(()),
         Err(error) => return Err(error.to_string()),
@@ -46,7 +50,10 @@ fn check(program: &Value) -> Result<(), String> {
     let parts = topology.sub_topologies();
     let stores = parts.iter().flat_map(|part| topology.stores(part));
     let stores: BTreeMap<String, (bool, Option<i64>)> = stores
-        .map(|store| (store.spec.name, (store.spec.logging.is_some(), store.spec.retention_ms)))
+        .map(|store| {
+            let logged = store.spec.logging.is_some() && store.source_topic.is_none();
+            (store.spec.name, (logged, store.spec.retention_ms))
+        })
         .collect();
     let wanted = expected["stores"].as_object().unwrap().iter();
     let wanted: BTreeMap<String, (bool, Option<i64>)> = wanted
