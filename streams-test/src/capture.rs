@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kstreams_core::StreamsError;
-use kstreams_core::task::RecordCollector;
+use kstreams_core::task::{Origin, OutputRecord, RecordCollector};
 use kstreams_state_stores::{ChangelogId, ChangelogSink, Headers, StoreError};
 
 /// A record that the topology wrote, decoded.
@@ -72,15 +72,8 @@ impl ChangelogSink for Capture {
 }
 
 impl RecordCollector for Capture {
-    fn send(
-        &mut self,
-        topic: &Arc<str>,
-        _partition: Option<i32>,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        timestamp: Option<i64>,
-        headers: &Headers,
-    ) -> Result<(), StreamsError> {
+    fn send(&mut self, record: OutputRecord<'_>, _: Origin<'_>) -> Result<(), StreamsError> {
+        let OutputRecord { topic, key, value, timestamp, headers, .. } = record;
         let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
         self.add(topic, ProducedRecord { key, value, timestamp, headers: headers.clone() });
         Ok(())

@@ -1,8 +1,11 @@
 //! What became of produced records: acknowledged offsets of changelogs, and records that failed.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use rdkafka::error::RDKafkaErrorCode;
+
+use crate::task::{TaskId, TopicPartition};
 
 /// The last acknowledged offset of one changelog partition.
 #[derive(Debug)]
@@ -44,6 +47,73 @@ impl AckSlot {
     }
 }
 
+/// Where an output record comes from, as far as its producer remembers it until it is acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OutputOrigin {
+    /// The task.
+    pub(crate) task: TaskId,
+    /// The node that sent it.
+    pub(crate) node: Arc<str>,
+    /// The partition of the record that led to it.
+    pub(crate) input: TopicPartition,
+}
+
+/// An origin and an offset in a pointer's place: what librdkafka keeps with a record and gives back with its report.
+/// The lowest bit tells it from the address of an [`AckSlot`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OriginTag(usize);
+
+impl OriginTag {
+    const OFFSET_BITS: u32 = 44;
+    const INDEX_BITS: u32 = 19;
+
+    /// `None` where they don't fit; then the origin is unknown.
+    pub(crate) fn new(index: usize, offset: i64) -> Option<Self> {
+        let (index, offset) = (u64::try_from(index).ok()?, u64::try_from(offset).ok()?);
+        if offset >> Self::OFFSET_BITS != 0 || index >> Self::INDEX_BITS != 0 {
+            return None;
+        }
+        let bits = ((index << Self::OFFSET_BITS | offset) << 1) | 1;
+        usize::try_from(bits).ok().map(OriginTag)
+    }
+
+    /// What librdkafka gave back, if it is a tag.
+    pub(super) fn from_bits(bits: usize) -> Option<Self> {
+        (bits & 1 == 1).then_some(OriginTag(bits))
+    }
+
+    pub(super) fn bits(self) -> usize {
+        self.0
+    }
+
+    fn index(self) -> usize {
+        usize::try_from((self.0 as u64) >> (Self::OFFSET_BITS + 1)).unwrap_or(usize::MAX)
+    }
+
+    /// The offset of the record that led to the output.
+    pub(crate) fn offset(self) -> i64 {
+        i64::try_from(((self.0 as u64) >> 1) & ((1 << Self::OFFSET_BITS) - 1)).unwrap_or(-1)
+    }
+}
+
+/// The origins of the records of one producer.
+#[derive(Debug, Default)]
+pub(super) struct Origins(Vec<OutputOrigin>);
+
+impl Origins {
+    /// The number of an origin, known or new.
+    pub(super) fn index(&mut self, origin: OutputOrigin) -> usize {
+        self.0.iter().position(|known| *known == origin).unwrap_or_else(|| {
+            self.0.push(origin);
+            self.0.len() - 1
+        })
+    }
+
+    pub(super) fn get(&self, tag: OriginTag) -> Option<OutputOrigin> {
+        self.0.get(tag.index()).cloned()
+    }
+}
+
 /// A record that could not be delivered, after all retries.
 #[derive(Debug)]
 pub(crate) struct FailedDelivery {
@@ -59,11 +129,34 @@ pub(crate) struct FailedDelivery {
     pub(crate) timestamp: i64,
     /// Why.
     pub(crate) code: RDKafkaErrorCode,
+    /// What led to it, where known.
+    pub(crate) origin: Option<OriginTag>,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A tag must never be taken for the address of a slot, and must give back what went in.
+    #[test]
+    fn a_tag_holds_an_origin_and_an_offset() {
+        assert!(align_of::<AckSlot>() > 1);
+        let mut origins = Origins::default();
+        let origin = |partition| OutputOrigin {
+            task: TaskId::new(0, partition),
+            node: "sink".into(),
+            input: TopicPartition::new("in", partition),
+        };
+        assert_eq!((origins.index(origin(7)), origins.index(origin(8)), origins.index(origin(7))), (0, 1, 0));
+        for offset in [0, 1, (1 << 44) - 1] {
+            let tag = OriginTag::new(1, offset).unwrap();
+            let back = OriginTag::from_bits(tag.bits()).unwrap();
+            assert_eq!((back.offset(), origins.get(back)), (offset, Some(origin(8))));
+        }
+        assert_eq!(OriginTag::new(1, 1 << 44), None);
+        assert_eq!(OriginTag::new(1, -1), None);
+        assert_eq!(OriginTag::from_bits(8), None);
+    }
 
     #[test]
     fn a_slot_keeps_the_highest_offset_and_remembers_that_one_was_unknown() {

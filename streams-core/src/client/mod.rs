@@ -21,7 +21,7 @@ mod queue;
 mod waker;
 
 pub(crate) use consumer::{Committed, GroupConsumer, GroupEvent};
-pub(crate) use delivery::{AckSlot, FailedDelivery};
+pub(crate) use delivery::{AckSlot, FailedDelivery, OriginTag, OutputOrigin};
 pub use error::ClientError;
 pub use message::Message;
 pub(crate) use producer::{Outgoing, ProduceError, Producer, TopicHandle};

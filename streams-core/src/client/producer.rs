@@ -20,7 +20,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::{RDKafkaRespErr, RDKafkaType};
 
-use super::delivery::{AckSlot, FailedDelivery};
+use super::delivery::{AckSlot, FailedDelivery, OriginTag, Origins, OutputOrigin};
 use super::error::ClientError;
 use super::message::bytes;
 
@@ -40,6 +40,8 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) headers: &'a Headers,
     /// Where the acknowledged offset goes.
     pub(crate) acknowledged: Option<&'a Arc<AckSlot>>,
+    /// What led to it, where no offset is waited for.
+    pub(crate) origin: Option<OriginTag>,
 }
 
 /// Why a record was not taken.
@@ -81,6 +83,7 @@ struct Inner {
     client: Client<ProducerContext>,
     /// Every slot whose address was given to librdkafka. Dropped after the client, whose threads write to them.
     slots: Mutex<Vec<Arc<AckSlot>>>,
+    origins: Mutex<Origins>,
 }
 
 /// A producer. It may be shared, but `poll` and `flush` are for the thread that owns it.
@@ -109,7 +112,7 @@ impl Producer {
         let context = ProducerContext { name: name.to_owned(), failed: Mutex::default() };
         let client = Client::new(&config, native, RDKafkaType::RD_KAFKA_PRODUCER, context)
             .map_err(ClientError::config)?;
-        Ok(Producer { inner: Arc::new(Inner { client, slots: Mutex::default() }) })
+        Ok(Producer { inner: Arc::new(Inner { client, slots: Mutex::default(), origins: Mutex::default() }) })
     }
 
     fn native(&self) -> *mut rd::rd_kafka_t {
@@ -133,9 +136,23 @@ impl Producer {
         slot
     }
 
+    /// A number for an origin of records, for tags.
+    pub(crate) fn origin_index(&self, origin: OutputOrigin) -> usize {
+        self.inner.origins.lock().index(origin)
+    }
+
+    /// The origin that a tag names.
+    pub(crate) fn origin(&self, tag: OriginTag) -> Option<OutputOrigin> {
+        self.inner.origins.lock().get(tag)
+    }
+
     /// Hands a record to the client.
     pub(crate) fn produce(&self, record: &Outgoing<'_>) -> Result<(), ProduceError> {
-        let slot = record.acknowledged.map_or(ptr::null(), Arc::as_ptr);
+        let opaque: *mut c_void = match (record.acknowledged, record.origin) {
+            (Some(slot), _) => Arc::as_ptr(slot).cast_mut().cast(),
+            (None, Some(tag)) => ptr::without_provenance_mut(tag.bits()),
+            (None, None) => ptr::null_mut(),
+        };
         let headers = native_headers(record.headers);
         let mut fields = [
             field(rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_RKT, Value { rkt: record.topic.topic.as_ptr() }),
@@ -150,7 +167,7 @@ impl Producer {
                 rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_TIMESTAMP,
                 Value { i64_: record.timestamp.unwrap_or(0) },
             ),
-            field(rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_OPAQUE, Value { ptr: slot.cast_mut().cast() }),
+            field(rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_OPAQUE, Value { ptr: opaque }),
             field(rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_HEADERS, Value { headers }),
         ];
         // The last field is left out when there are no headers.
@@ -285,10 +302,11 @@ unsafe extern "C" fn on_acknowledgement(
     message: *mut rd::rd_kafka_message_t,
     _: *mut c_void,
 ) -> RDKafkaRespErr {
-    // SAFETY: a valid message; its opaque is null or the address of a slot that lives as long as the client.
+    // SAFETY: a valid message; its opaque is null, a tag, or the address of a slot that lives as long as the client.
     unsafe {
         let message = &*message;
-        if message.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && !message._private.is_null() {
+        let is_slot = !message._private.is_null() && OriginTag::from_bits(message._private.addr()).is_none();
+        if message.err == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR && is_slot {
             (*message._private.cast::<AckSlot>()).acknowledged(message.offset);
         }
     }
@@ -315,6 +333,7 @@ unsafe extern "C" fn on_report(
             value: bytes(message.payload.cast(), message.len).map(<[u8]>::to_vec),
             timestamp: rd::rd_kafka_message_timestamp(message, ptr::null_mut()),
             code: message.err.into(),
+            origin: OriginTag::from_bits(message._private.addr()),
         }
     };
     context.failed.lock().push(failed);

@@ -130,8 +130,9 @@ pub trait ProcessingExceptionHandler: Send + Sync {
 
 /// Asked when an output record cannot be serialized or the broker refuses it (`production.exception.handler`, KIP-210).
 pub trait ProductionExceptionHandler: Send + Sync {
-    /// The broker, or the client, refused `record`. `context` may be older than the record's own: it is the one kept with
-    /// the record until its acknowledgement, without raw key and value (as in Kafka Streams).
+    /// The broker, or the client, refused `record`. `context` is what was kept with the record until now: task, sink, and
+    /// topic, partition and offset of the source record, without raw key and value (as in Kafka Streams) or headers. Of
+    /// what a punctuation wrote nothing is known.
     fn handle_error(
         &self,
         context: &ErrorHandlerContext<'_>,
@@ -229,7 +230,8 @@ pub enum StreamThreadExceptionResponse {
     /// This instance stops, in state ERROR. The default.
     #[default]
     ShutdownClient,
-    /// Every instance of the application stops.
+    /// Every instance of the application stops: this one first, then one after another as its tasks come to them. An
+    /// instance that is started meanwhile does not, and ends the request by taking over the tasks.
     ShutdownApplication,
 }
 

@@ -98,6 +98,7 @@ impl KafkaStreams {
             databases,
             metrics: Mutex::new(metrics),
             purgeable: Mutex::default(),
+            known_requests: RwLock::default(),
             failure: Mutex::new(None),
         };
         Ok(KafkaStreams {

@@ -93,6 +93,14 @@ impl Plan {
         self.inputs.contains_key(&sub_topology)
     }
 
+    /// Every input partition of every sub-topology.
+    pub(crate) fn all_inputs(&self) -> Vec<TopicPartition> {
+        let topics = self.inputs.values().flat_map(|inputs| &inputs.topics);
+        let partitions = topics
+            .flat_map(|(topic, count)| (0..*count).map(|index| TopicPartition::new(topic.clone(), index)));
+        partitions.collect()
+    }
+
     /// Partitions of all inputs of all sub-topologies.
     pub(crate) fn input_partitions(&self) -> usize {
         let counts = self.inputs.values().flat_map(|inputs| inputs.topics.values());

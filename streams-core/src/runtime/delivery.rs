@@ -7,7 +7,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::error::RuntimeError;
 use super::instance::Instance;
-use crate::client::{FailedDelivery, Outgoing, ProduceError, Producer};
+use crate::client::{FailedDelivery, OriginTag, Outgoing, ProduceError, Producer};
 use crate::error::StreamsError;
 use crate::handlers::{
     DeadLetterRecord, ErrorHandlerContext, FailedOutput, ProductionDecision, ProductionExceptionHandler,
@@ -21,7 +21,7 @@ pub(crate) fn check(instance: &Instance, producer: &Producer) -> Result<(), Stre
     for failed in producer.take_failed() {
         let config = &instance.settings.config;
         let dead_letters = config.errors_dead_letter_queue_topic_name.as_deref();
-        decide(&*config.production_exception_handler, dead_letters, producer, "", &failed)?;
+        decide(&*config.production_exception_handler, dead_letters, producer, &failed)?;
     }
     if let Some((code, message)) = producer.fatal_error() {
         tracing::error!(%code, message, "the producer can't go on");
@@ -32,8 +32,8 @@ pub(crate) fn check(instance: &Instance, producer: &Producer) -> Result<(), Stre
     Ok(())
 }
 
-/// Asks the handler about one record. `task` is empty where it isn't known any more: librdkafka reports failures long
-/// after the record was handed over, so the context has no source record either.
+/// Asks the handler about one record. librdkafka reports failures long after the record was handed over: of the record
+/// that led to it, topic, partition and offset are still known, of changelog records and punctuations nothing.
 ///
 /// # Errors
 /// When it says fail; retries are over, so `Retry` is that, too.
@@ -41,18 +41,19 @@ pub(crate) fn decide(
     handler: &dyn ProductionExceptionHandler,
     dead_letter_topic: Option<&str>,
     producer: &Producer,
-    task: &str,
     failed: &FailedDelivery,
 ) -> Result<(), StreamsError> {
     let FailedDelivery { topic, partition, code, .. } = failed;
     let headers = Headers::new();
+    let origin = failed.origin.and_then(|tag| producer.origin(tag));
+    let task = origin.as_ref().map(|origin| origin.task.to_string()).unwrap_or_default();
     let context = ErrorHandlerContext {
-        topic: None,
-        partition: -1,
-        offset: -1,
+        topic: origin.as_ref().map(|origin| &*origin.input.topic),
+        partition: origin.as_ref().map_or(-1, |origin| origin.input.partition),
+        offset: failed.origin.map_or(-1, OriginTag::offset),
         headers: &headers,
-        processor_node_id: "",
-        task_id: task,
+        processor_node_id: origin.as_ref().map_or("", |origin| &origin.node),
+        task_id: &task,
         timestamp: failed.timestamp,
         source_raw_key: None,
         source_raw_value: None,
@@ -75,7 +76,7 @@ pub(crate) fn decide(
         tracing::warn!(task, topic, partition, %code, "a record could not be written and is skipped");
         return Ok(());
     }
-    let (task, topic) = (task.to_owned(), topic.clone());
+    let topic = topic.clone();
     Err(RuntimeError::Produce { task, topic, partition: *partition, code: *code }.into())
 }
 
@@ -90,6 +91,7 @@ fn send_dead_letter(producer: &Producer, letter: &DeadLetterRecord) -> Result<()
         timestamp: letter.timestamp,
         headers: &letter.headers,
         acknowledged: None,
+        origin: None,
     };
     let mut produced = producer.produce(&record);
     if produced == Err(ProduceError::QueueFull) {

@@ -117,6 +117,12 @@ pub enum RuntimeError {
         topic: String,
     },
 
+    /// An instance of the application asked all others to stop.
+    #[error(
+        "another instance of the application failed and asked every instance to stop (ShutdownApplication): its log says why; start the instances again when that is mended"
+    )]
+    ShutdownRequested,
+
     /// The tasks belong to another instance by now.
     #[error(
         "tasks {tasks} were given to another member of the group before their work was committed; it will be done again there"

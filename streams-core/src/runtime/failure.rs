@@ -36,9 +36,8 @@ impl GroupThread {
             }
             StreamThreadExceptionResponse::ShutdownClient => Err(error),
             StreamThreadExceptionResponse::ShutdownApplication => {
-                tracing::error!(
-                    "the application was asked to shut down: other instances have to be stopped by hand, the group protocol in use cannot tell them"
-                );
+                // The other instances are told when this one's threads have stopped.
+                self.ask_all_to_stop = true;
                 Err(error)
             }
         }

@@ -8,7 +8,7 @@
 //!
 //! The group thread alone decides who has which task; the others report to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -185,6 +185,8 @@ pub(crate) struct TaskEntry {
     /// The processing thread it belongs to.
     pub(crate) thread: usize,
     pub(crate) inputs: Vec<TopicPartition>,
+    /// Per input: the offset that it was read from first.
+    pub(crate) starts: Vec<i64>,
     /// Whether this instance may still commit for it. Changed and read under `Instance::commit_gate`.
     pub(crate) owned: AtomicBool,
     /// Whether it was sent to its processing thread; before, the restore thread has it.
@@ -200,7 +202,7 @@ pub(crate) struct TaskEntry {
 }
 
 impl TaskEntry {
-    pub(crate) fn new(id: TaskId, thread: usize, inputs: Vec<TopicPartition>) -> Self {
+    pub(crate) fn new(id: TaskId, thread: usize, inputs: Vec<TopicPartition>, starts: Vec<i64>) -> Self {
         let none = || inputs.iter().map(|_| AtomicI64::new(-1)).collect();
         TaskEntry {
             id,
@@ -209,6 +211,7 @@ impl TaskEntry {
             committed: none(),
             ends: none(),
             inputs,
+            starts,
             owned: AtomicBool::new(true),
             handed_over: AtomicBool::new(false),
             running: AtomicBool::new(false),
@@ -248,6 +251,8 @@ pub(crate) struct Instance {
     pub(crate) metrics: Mutex<ClientMetrics>,
     /// Committed offsets of repartition topics, to be purged up to.
     pub(crate) purgeable: Mutex<BTreeMap<TopicPartition, i64>>,
+    /// Requests to stop the application that are older than this instance.
+    pub(crate) known_requests: RwLock<BTreeSet<i64>>,
     /// The error that ended the instance.
     pub(crate) failure: Mutex<Option<Arc<StreamsError>>>,
 }

@@ -9,6 +9,7 @@ use super::error::RuntimeError;
 use super::instance::{Instance, TaskEntry};
 use super::rebalance::GroupThread;
 use super::restore::RestoreCommand;
+use super::shutdown_request;
 use super::task_bundle::Input;
 use crate::client::{ClientError, Committed};
 use crate::error::StreamsError;
@@ -65,7 +66,11 @@ pub(crate) fn launch(group: &mut GroupThread, tasks: &[TaskId], start: &Start) -
     };
     let partitions: Vec<TopicPartition> =
         inputs.iter().flat_map(|(_, inputs)| inputs.iter().cloned()).collect();
-    let committed = read_committed(group, &partitions)?;
+    let mut committed = read_committed(group, &partitions)?;
+    let requests: Vec<i64> = committed.iter_mut().filter_map(shutdown_request::take_mark).collect();
+    if requests.iter().any(|request| !instance.known_requests.read().contains(request)) {
+        return Err(RuntimeError::ShutdownRequested.into());
+    }
     let starts = start_offsets(group, &committed)?;
     let mut committed = committed.into_iter();
     let not_before = match start {
@@ -77,7 +82,8 @@ pub(crate) fn launch(group: &mut GroupThread, tasks: &[TaskId], start: &Start) -
     for (id, inputs) in inputs {
         let thread_index = instance.least_loaded_thread();
         let Some(thread) = instance.thread(thread_index) else { continue };
-        let entry = Arc::new(TaskEntry::new(id, thread_index, inputs.clone()));
+        let from = inputs.iter().map(|input| start_of.get(input).copied().unwrap_or(0)).collect();
+        let entry = Arc::new(TaskEntry::new(id, thread_index, inputs.clone(), from));
         let mut made = Vec::with_capacity(inputs.len());
         for partition in inputs {
             let queue =

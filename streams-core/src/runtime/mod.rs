@@ -35,6 +35,7 @@ mod restore_task;
 mod revoke;
 mod settings;
 mod shutdown;
+mod shutdown_request;
 mod sources;
 mod startup;
 mod state;

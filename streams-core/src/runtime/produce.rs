@@ -3,18 +3,20 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use kstreams_state_stores::{ChangelogId, ChangelogSink, Headers, StoreError};
+use kstreams_state_stores::{ChangelogId, ChangelogSink, Headers, RecordContext, StoreError};
 use rdkafka::error::RDKafkaErrorCode;
 use rustc_hash::FxHashMap;
 
 use super::delivery;
 use super::error::RuntimeError;
 use super::instance::{Heartbeat, Instance, ThreadHandle};
-use crate::client::{AckSlot, FailedDelivery, Outgoing, ProduceError, Producer, TopicHandle};
+use crate::client::{
+    AckSlot, FailedDelivery, OriginTag, Outgoing, OutputOrigin, ProduceError, Producer, TopicHandle,
+};
 use crate::error::StreamsError;
 use crate::handlers::ProductionExceptionHandler;
 use crate::murmur2::partition_for_key;
-use crate::task::{RecordCollector, TaskId};
+use crate::task::{Origin, OutputRecord, RecordCollector, TaskId, TopicPartition};
 
 /// Delivery reports (of failures) are served at least once per this many records.
 const POLL_EVERY: u32 = 1_000;
@@ -48,6 +50,9 @@ pub(crate) struct Collector {
     handler: Arc<dyn ProductionExceptionHandler>,
     dead_letter_topic: Option<String>,
     topics: FxHashMap<Arc<str>, SinkTopic>,
+    /// The producer's numbers of nodes and inputs, and the last one.
+    origins: FxHashMap<(Arc<str>, TopicPartition), usize>,
+    last_origin: Option<(Arc<str>, TopicPartition, usize)>,
     /// Set once the task is made and its changelogs are known.
     changelogs: Arc<OnceLock<Arc<Vec<ChangelogTarget>>>>,
     since_poll: u32,
@@ -70,10 +75,35 @@ impl Collector {
             handler: config.production_exception_handler.clone(),
             dead_letter_topic: config.errors_dead_letter_queue_topic_name.clone(),
             topics: FxHashMap::default(),
+            origins: FxHashMap::default(),
+            last_origin: None,
             changelogs,
             since_poll: 0,
             expired_puts: 0,
         }
+    }
+
+    /// What led to a record, in a form that costs nothing to keep with it; `None` in a punctuation.
+    fn tag(&mut self, origin: Origin<'_>) -> Option<OriginTag> {
+        let RecordContext { topic: Some(topic), partition, offset, .. } = origin.record else { return None };
+        let same = |known: &(Arc<str>, TopicPartition, usize)| {
+            Arc::ptr_eq(&known.0, origin.node)
+                && known.1.partition == *partition
+                && Arc::ptr_eq(&known.1.topic, topic)
+        };
+        let known = self.last_origin.as_ref().filter(|last| same(last)).map(|(_, _, index)| *index);
+        let index = known.unwrap_or_else(|| {
+            let input = TopicPartition { topic: topic.clone(), partition: *partition };
+            let node = origin.node.clone();
+            let key = (node.clone(), input.clone());
+            let index = *self.origins.entry(key).or_insert_with(|| {
+                let (task, node, input) = (self.task, node.clone(), input.clone());
+                self.producer.origin_index(OutputOrigin { task, node, input })
+            });
+            self.last_origin = Some((node, input, index));
+            index
+        });
+        OriginTag::new(index, *offset)
     }
 
     /// Makes the topic's handle known.
@@ -140,15 +170,8 @@ fn produce(
 }
 
 impl RecordCollector for Collector {
-    fn send(
-        &mut self,
-        topic: &Arc<str>,
-        partition: Option<i32>,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        timestamp: Option<i64>,
-        headers: &Headers,
-    ) -> Result<(), StreamsError> {
+    fn send(&mut self, record: OutputRecord<'_>, origin: Origin<'_>) -> Result<(), StreamsError> {
+        let OutputRecord { topic, partition, key, value, timestamp, headers } = record;
         let partition = match (partition, key) {
             (Some(partition), _) => Some(partition),
             (None, Some(key)) => Some(partition_for_key(key, self.partitions(topic)?)),
@@ -162,11 +185,20 @@ impl RecordCollector for Collector {
         if !self.topics.contains_key(topic) {
             self.add_topic(topic)?;
         }
+        let tag = self.tag(origin);
         let Some(SinkTopic { handle, .. }) = self.topics.get(topic) else {
             return Err(RuntimeError::UnknownTopic { topic: topic.to_string() }.into());
         };
-        let record =
-            Outgoing { topic: handle, partition, key, value, timestamp, headers, acknowledged: None };
+        let record = Outgoing {
+            topic: handle,
+            partition,
+            key,
+            value,
+            timestamp,
+            headers,
+            acknowledged: None,
+            origin: tag,
+        };
         let produced = produce(&self.producer, &self.heartbeat, self.max_block, &record);
         produced.or_else(|code| {
             // Refused by the client itself, because it is too large for instance.
@@ -177,9 +209,10 @@ impl RecordCollector for Collector {
                 value: value.map(<[u8]>::to_vec),
                 timestamp: timestamp.unwrap_or(-1),
                 code,
+                origin: tag,
             };
-            let (task, letters) = (self.task.to_string(), self.dead_letter_topic.as_deref());
-            delivery::decide(&*self.handler, letters, &self.producer, &task, &failed)
+            let letters = self.dead_letter_topic.as_deref();
+            delivery::decide(&*self.handler, letters, &self.producer, &failed)
         })
     }
 
@@ -223,6 +256,7 @@ impl ChangelogSink for Collector {
             timestamp,
             headers,
             acknowledged: Some(&target.acknowledged),
+            origin: None,
         };
         produce(&self.producer, &self.heartbeat, self.max_block, &record).map_err(|code| {
             let source = RuntimeError::Produce {

@@ -56,6 +56,8 @@ pub(crate) struct GroupThread {
     /// Tasks to be made anew as soon as their present owner has released them.
     pub(super) reopening: BTreeSet<TaskId>,
     next_watch: Instant,
+    /// The uncaught exception handler wants the whole application to stop.
+    pub(super) ask_all_to_stop: bool,
 }
 
 impl GroupThread {
@@ -83,6 +85,7 @@ impl GroupThread {
             joined,
             reopening: BTreeSet::new(),
             next_watch: Instant::now() + WATCH_EVERY,
+            ask_all_to_stop: false,
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::instance::ThreadCommand;
 use super::rebalance::GroupThread;
 use super::restore::RestoreCommand;
+use super::shutdown_request;
 use crate::client::GroupConsumer;
 
 /// How long to wait for the last requests after the threads have stopped.
@@ -33,6 +34,9 @@ pub(crate) fn shut_down(mut group: GroupThread, timeout: Duration) {
     }
     group.drain_events();
     group.finish_revocation();
+    if group.ask_all_to_stop {
+        shutdown_request::post(&mut group);
+    }
     group.instance.tasks.write().clear();
     group.instance.threads.write().clear();
     if let Some(global) = group.global.take() {

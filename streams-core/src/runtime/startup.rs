@@ -15,6 +15,7 @@ use super::global;
 use super::instance::{Event, Instance};
 use super::rebalance::GroupThread;
 use super::restore::RestoreThread;
+use super::shutdown_request;
 use super::sources;
 use super::threads::Threads;
 use super::watch::{Watch, WatchHandle};
@@ -51,6 +52,7 @@ pub(crate) fn start(instance: &Arc<Instance>, events: Receiver<Event>) -> Result
     let consumer_name = format!("{}-consumer", settings.client_id);
     let mut consumer = GroupConsumer::new(&consumer_name, &settings.main_consumer(partitions)?)
         .map_err(RuntimeError::from)?;
+    *instance.known_requests.write() = shutdown_request::known_requests(instance, &consumer)?;
     let waker = instance.events.waker().clone();
     consumer.wake_on_events(&waker);
     let consumer = Arc::new(consumer);

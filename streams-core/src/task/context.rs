@@ -15,22 +15,39 @@ use crate::config::EmitIntervals;
 use crate::error::StreamsError;
 use crate::processor::{RecordMetadata, StoreHandle};
 
+/// A record on its way out of a task.
+#[derive(Debug, Clone, Copy)]
+pub struct OutputRecord<'a> {
+    /// The topic's full name.
+    pub topic: &'a Arc<str>,
+    /// `None`: by murmur2 of the key, or as the client chooses where the key is null.
+    pub partition: Option<i32>,
+    /// The key's bytes; `None` is null.
+    pub key: Option<&'a [u8]>,
+    /// The value's bytes; `None` is null.
+    pub value: Option<&'a [u8]>,
+    /// Milliseconds since the epoch; `None`: the producer's clock.
+    pub timestamp: Option<i64>,
+    /// The headers.
+    pub headers: &'a Headers,
+}
+
+/// What led to an output record, for the production exception handler.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin<'a> {
+    /// The node that sends it.
+    pub node: &'a Arc<str>,
+    /// The record that the task is processing.
+    pub record: &'a RecordContext,
+}
+
 /// Where a task's output goes: a producer, or a test.
 pub trait RecordCollector: ChangelogSink + Send {
-    /// Sends one record; key and value are copied before it returns. Without a partition: by murmur2 of the key, or as
-    /// the client chooses where the key is null.
+    /// Sends one record; key and value are copied before it returns.
     ///
     /// # Errors
     /// When the record cannot be sent and the production exception handler does not let that pass.
-    fn send(
-        &mut self,
-        topic: &Arc<str>,
-        partition: Option<i32>,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        timestamp: Option<i64>,
-        headers: &Headers,
-    ) -> Result<(), StreamsError>;
+    fn send(&mut self, record: OutputRecord<'_>, origin: Origin<'_>) -> Result<(), StreamsError>;
 
     /// The number of partitions of a topic.
     ///
@@ -52,6 +69,8 @@ pub struct TaskContext {
     pub(crate) application_id: Arc<str>,
     /// Names of the topology's nodes, by index.
     pub(crate) names: Arc<[Arc<str>]>,
+    /// The name of a node that is none.
+    pub(crate) unnamed: Arc<str>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) emit_intervals: EmitIntervals,
     /// What nodes share beside stores, by name; handles of any type.
@@ -104,6 +123,12 @@ impl TaskContext {
             Box::new(StoreHandle(Arc::new(QCell::new(&*owner, SyncWrapper::new(T::default())))))
         });
         handle.downcast_ref::<StoreHandle<T>>().cloned()
+    }
+
+    /// Sends a record of `node`.
+    pub(crate) fn send(&mut self, node: usize, record: OutputRecord<'_>) -> Result<(), StreamsError> {
+        let TaskContext { collector, names, record: source, unnamed, .. } = self;
+        collector.send(record, Origin { node: names.get(node).unwrap_or(unnamed), record: source })
     }
 
     /// Runs `f` with the timestamp and headers of a forwarded record as those of the current one: what lies downstream

@@ -85,6 +85,7 @@ impl Task {
             task_id: environment.task_id,
             application_id: environment.application_id,
             names,
+            unnamed: Arc::from("?"),
             clock: environment.clock,
             emit_intervals: environment.emit_intervals,
             shared: BTreeMap::new(),

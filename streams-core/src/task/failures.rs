@@ -4,9 +4,9 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use kstreams_state_stores::{Headers, SerdeError};
+use kstreams_state_stores::SerdeError;
 
-use super::{RawRecord, TaskContext, TopicPartition};
+use super::{OutputRecord, RawRecord, TaskContext, TopicPartition};
 use crate::config::{DefaultTimestampExtractor, StreamsConfig};
 use crate::error::StreamsError;
 use crate::handlers::{
@@ -92,7 +92,7 @@ impl TaskContext {
             },
             cause,
         );
-        self.send_dead_letters(response.dead_letter_records)?;
+        self.send_dead_letters(node, response.dead_letter_records)?;
         match response.decision {
             Decision::Fail => Err(error),
             Decision::Resume => {
@@ -110,7 +110,7 @@ impl TaskContext {
         };
         let handler = Arc::clone(&self.handlers.processing);
         let response = self.with_error_context(node, |context| handler.handle_error(context, &*source));
-        self.send_dead_letters(response.dead_letter_records).map_err(ProcessError::fatal)?;
+        self.send_dead_letters(node, response.dead_letter_records).map_err(ProcessError::fatal)?;
         if response.decision == Decision::Resume {
             self.dropped += 1;
             return Ok(());
@@ -141,7 +141,7 @@ impl TaskContext {
         let handler = Arc::clone(&self.handlers.production);
         let response = self
             .with_error_context(node, |context| handler.handle_serialization_error(context, origin, &source));
-        self.send_dead_letters(response.dead_letter_records).map_err(ProcessError::fatal)?;
+        self.send_dead_letters(node, response.dead_letter_records).map_err(ProcessError::fatal)?;
         if response.decision == ProductionDecision::Resume {
             self.dropped += 1;
             return Ok(());
@@ -166,11 +166,12 @@ impl TaskContext {
         })
     }
 
-    fn send_dead_letters(&mut self, letters: Vec<DeadLetterRecord>) -> Result<(), StreamsError> {
+    fn send_dead_letters(&mut self, node: usize, letters: Vec<DeadLetterRecord>) -> Result<(), StreamsError> {
         for DeadLetterRecord { topic, key, value, timestamp, headers } in letters {
             let topic: Arc<str> = topic.into();
-            let headers: &Headers = &headers;
-            self.collector.send(&topic, None, key.as_deref(), value.as_deref(), timestamp, headers)?;
+            let (topic, headers) = (&topic, &headers);
+            let (key, value) = (key.as_deref(), value.as_deref());
+            self.send(node, OutputRecord { topic, partition: None, key, value, timestamp, headers })?;
         }
         Ok(())
     }

@@ -9,7 +9,8 @@ use kstreams_state_stores::{
 };
 
 use super::{
-    RawRecord, RecordCollector, Task, TaskEnvironment, TaskHandlers, TaskId, TaskScope, TopicPartition,
+    Origin, OutputRecord, RawRecord, RecordCollector, Task, TaskEnvironment, TaskHandlers, TaskId, TaskScope,
+    TopicPartition,
 };
 use crate::clock::Clock;
 use crate::config::EmitIntervals;
@@ -164,16 +165,9 @@ impl ChangelogSink for NoOutput {
 }
 
 impl RecordCollector for NoOutput {
-    fn send(
-        &mut self,
-        topic: &Arc<str>,
-        _: Option<i32>,
-        _: Option<&[u8]>,
-        _: Option<&[u8]>,
-        _: Option<i64>,
-        _: &Headers,
-    ) -> Result<(), StreamsError> {
-        tracing::warn!(topic = &**topic, "a dead letter of a global store is dropped: it has no producer");
+    fn send(&mut self, record: OutputRecord<'_>, origin: Origin<'_>) -> Result<(), StreamsError> {
+        let (topic, node) = (&**record.topic, &**origin.node);
+        tracing::warn!(topic, node, "a dead letter of a global store is dropped: it has no producer");
         Ok(())
     }
 

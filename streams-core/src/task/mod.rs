@@ -23,7 +23,7 @@ use kstreams_state_stores::{
     StoreError,
 };
 
-pub use context::{RecordCollector, TaskContext};
+pub use context::{Origin, OutputRecord, RecordCollector, TaskContext};
 pub(crate) use counts::{EndToEnd, Lateness, NodeCounts};
 pub(crate) use create::open_reader;
 pub use create::{TaskEnvironment, TaskScope};

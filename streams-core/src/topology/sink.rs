@@ -8,7 +8,7 @@ use sync_wrapper::SyncWrapper;
 
 use super::node::Receiver;
 use crate::processor::{ProcessError, ProcessResult, RecordMetadata};
-use crate::task::TaskContext;
+use crate::task::{OutputRecord, TaskContext};
 
 /// Chooses the topic of each record (`TopicNameExtractor`).
 pub type TopicNameExtractor<K, V> = Arc<dyn Fn(&K, &V, &RecordMetadata) -> String + Send + Sync>;
@@ -134,7 +134,6 @@ impl<K: 'static, V: 'static> SinkNode<K, V> {
             };
         let key = key_present.then_some(scratch.key.as_slice());
         let value = value_present.then_some(scratch.value.as_slice());
-        let (time, headers) = (Some(record.timestamp), &record.headers);
         let chosen = match &self.options.partitioner {
             None => None,
             Some(partitioner) => {
@@ -142,20 +141,19 @@ impl<K: 'static, V: 'static> SinkNode<K, V> {
                 partitioner(topic, &record.key, &record.value, count)
             }
         };
-        match chosen {
-            None => cx.collector.send(topic, None, key, value, time, headers).map_err(ProcessError::fatal),
-            Some(partitions) => {
-                if partitions.is_empty() {
-                    cx.drop_record(self.node, "the partitioner chose no partition");
-                }
-                for partition in partitions {
-                    cx.collector
-                        .send(topic, Some(partition), key, value, time, headers)
-                        .map_err(ProcessError::fatal)?;
-                }
-                Ok(())
-            }
+        let (timestamp, headers) = (Some(record.timestamp), &record.headers);
+        let output = OutputRecord { topic, partition: None, key, value, timestamp, headers };
+        let Some(partitions) = chosen else {
+            return cx.send(self.node, output).map_err(ProcessError::fatal);
+        };
+        if partitions.is_empty() {
+            cx.drop_record(self.node, "the partitioner chose no partition");
         }
+        for partition in partitions {
+            let output = OutputRecord { partition: Some(partition), ..output };
+            cx.send(self.node, output).map_err(ProcessError::fatal)?;
+        }
+        Ok(())
     }
 }
 

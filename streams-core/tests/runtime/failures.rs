@@ -180,3 +180,102 @@ async fn poison_records_and_refused_results_become_dead_letters() {
     close(&streams).await;
     cluster.stop().await;
 }
+
+/// Two instances: the one that fails asks the other to stop, too. Started again, the application goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_instance_can_stop_the_whole_application() {
+    let cluster = Cluster::start().await;
+    let (input, output) = (cluster.topic("in", 4).await, cluster.topic("out", 1).await);
+    let left = Arc::new(AtomicUsize::new(1));
+    let mut instances = Vec::new();
+    for state in ["first", "second"] {
+        let config = cluster.config_in("app", state);
+        let streams = KafkaStreams::new(fragile(&input, &output, &left), config).unwrap();
+        streams.set_uncaught_exception_handler(|_: &(dyn std::error::Error + 'static)| {
+            StreamThreadExceptionResponse::ShutdownApplication
+        });
+        streams.start().await.unwrap();
+        wait_for_state(&streams, State::Running).await;
+        instances.push(streams);
+    }
+    let tasks = |streams: &KafkaStreams| {
+        let threads = streams.metadata_for_local_threads();
+        threads.iter().map(|thread| thread.active_tasks.len()).sum::<usize>()
+    };
+    wait_for("shared tasks", vec![2, 2], || instances.iter().map(&tasks).collect()).await;
+    cluster.produce_lines(&input, ["poison"]);
+    let mut told = 0;
+    for streams in &instances {
+        let failure = failure_of(streams).await;
+        let asked = failure.contains("asked every instance to stop");
+        assert!(asked || failure.contains("bad luck"), "{failure}");
+        told += usize::from(asked);
+    }
+    assert_eq!((told, left.load(Ordering::SeqCst)), (1, 0), "one failed, the other was told");
+
+    let streams = run(fragile(&input, &output, &left), cluster.config("app")).await;
+    wait_for("the record", vec!["poison".to_owned()], || cluster.values(&output)).await;
+    close(&streams).await;
+    cluster.stop().await;
+}
+
+/// As many letters as the record's number says, which don't compress.
+struct Letters;
+
+impl Processor<(), i64, (), String> for Letters {
+    fn process(
+        &mut self,
+        record: Record<(), i64>,
+        ctx: &mut ProcessorContext<'_, (), String>,
+    ) -> ProcessResult {
+        let mut state = 88_172_645_463_325_252_u64;
+        let mut letter = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            char::from(b'!' + (state % 90) as u8)
+        };
+        let text = (0..record.value).map(|_| letter()).collect();
+        ctx.forward(record.with_value(text))
+    }
+}
+
+/// The handler hears of the record that led to the one that was refused: at once where the client refuses it, and long
+/// after where a broker does.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_production_handler_is_told_what_led_to_a_refused_record() {
+    use kstreams_core::handlers::{ErrorHandlerContext, FailedOutput, ProductionResponse};
+    let cluster = Cluster::start().await;
+    let (input, output) = (cluster.topic("in", 1).await, cluster.name("out"));
+    cluster.create_topic_with(&output, 1, &[("max.message.bytes", "10000")]).await;
+    let mut topology = Topology::new();
+    topology.add_source::<(), i64>("in", input.as_str()).unwrap();
+    topology.add_processor("letters", || Letters, &["in"]).unwrap();
+    topology.add_sink::<(), String>("out", output.as_str(), &["letters"]).unwrap();
+    let told: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+    let handler = {
+        let told = told.clone();
+        move |context: &ErrorHandlerContext<'_>,
+              record: &FailedOutput<'_>,
+              _: &(dyn std::error::Error + 'static)| {
+            let ErrorHandlerContext { topic, partition, offset, processor_node_id, task_id, .. } = context;
+            let to = record.topic;
+            let text = format!("{task_id} {processor_node_id} {to} {topic:?} {partition} {offset}");
+            told.lock().unwrap().push(text);
+            ProductionResponse::resume()
+        }
+    };
+    let config = cluster.config("app").production_exception_handler(handler);
+    let streams = run(topology, config).await;
+    let number = |number: i64| String::from_utf8(number.to_be_bytes().to_vec()).unwrap();
+    // One batch each: a refused batch takes all its records along.
+    for size in [3, 0x7070, 0x0020_0000, 5] {
+        cluster.produce_lines(&input, [number(size).as_str()]);
+        wait_until("commit", || cluster.lag("app", &input) == 0).await;
+    }
+    let expected = [1, 2].map(|offset| format!("0_0 out {output} Some({input:?}) 0 {offset}"));
+    assert_eq!(*told.lock().unwrap(), expected);
+    assert_eq!(cluster.values(&output).len(), 2);
+    close(&streams).await;
+    cluster.stop().await;
+}
