@@ -1,8 +1,9 @@
 //! filter, filter_not, map_values of tables: a table computed from another one, value by value.
 //!
 //! Key, timestamp and headers stay; nothing is repartitioned. Null is not given to the functions: a deletion stays one,
-//! and a value that is filtered out or mapped to null is a deletion too. Where it is known that the key had no value
-//! before (the result is stored, or old values are told), the filter swallows such a deletion; else it is forwarded.
+//! and a value that is filtered out or mapped to null is a deletion too. Where old values are told anyway (the parent is
+//! stored, or something below asks for them) and the key had none, the filter swallows such a deletion; else it is
+//! forwarded, stored or not.
 //! The result is stored only if a `Materialized` with a name says so; otherwise operators below compute it from the
 //! parent.
 
@@ -199,13 +200,12 @@ where
 {
     fn write(&self, topology: &mut Topology, name: &str, writing: &Writing<'_>) -> Result<(), TopologyError> {
         let store = self.spec.as_ref().map(|spec| spec.name.clone());
-        let (compute, is_filter) = (Arc::clone(&self.compute), self.is_filter);
+        let compute = Arc::clone(&self.compute);
         let old_values = self.flags.tells_old_values();
         // A late update's deletion is none of the latest value.
-        let swallows = is_filter && !writing.is_versioned();
+        let swallows = self.is_filter && !writing.is_versioned();
         let supplier = move || TableMap {
             compute: Arc::clone(&compute),
-            is_filter,
             swallows,
             old_values,
             store: store.clone(),
@@ -243,7 +243,6 @@ where
 
 struct TableMap<K, P, V> {
     compute: Compute<K, P, V>,
-    is_filter: bool,
     /// Deletions of what was not there.
     swallows: bool,
     old_values: bool,
@@ -272,12 +271,11 @@ where
         let Record { key, value: change, timestamp, headers } = record;
         let new = change.new.and_then(|value| (self.compute)(&key, value));
         let old = match &self.table {
-            Some(table) if self.old_values || self.is_filter => table.get(&key, ctx)?.map(|old| old.value),
+            Some(table) if self.old_values => table.get(&key, ctx)?.map(|old| old.value),
             None if self.old_values => change.old.and_then(|value| (self.compute)(&key, value)),
             _ => None,
         };
-        let old_is_known = self.old_values || self.table.is_some();
-        if self.swallows && old_is_known && new.is_none() && old.is_none() {
+        if self.swallows && self.old_values && new.is_none() && old.is_none() {
             return Ok(());
         }
         let value = Change { new, old, is_latest: change.is_latest };
