@@ -158,11 +158,8 @@ impl<K: 'static, V: 'static> ChangeBuffer<K, V> {
     /// # Errors
     /// None while the store is open.
     pub fn remove_first(&mut self, cx: &mut StoreContext<'_>) -> Result<(), StoreError> {
-        let Some((_, key)) = self.order.pop_first() else { return Ok(()) };
-        if let Some(entry) = self.layers.get(&key)?.and_then(Entry::read) {
-            self.bytes -= entry.size(&key);
-        }
-        self.times.remove(&key);
+        let Some((_, key)) = self.order.first().cloned() else { return Ok(()) };
+        self.forget(&key)?;
         self.dirty.insert(&key);
         self.layers.put(cx, &key, None)
     }
@@ -187,6 +184,16 @@ impl<K: 'static, V: 'static> ChangeBuffer<K, V> {
     /// Bytes of the buffer, by the JVM's count.
     pub fn buffer_size(&self) -> u64 {
         self.bytes
+    }
+
+    /// Takes a key out of order, times and size.
+    fn forget(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        let Some((key, time)) = self.times.remove_entry(key) else { return Ok(()) };
+        if let Some(entry) = self.layers.get(&key)?.and_then(Entry::read) {
+            self.bytes -= entry.size(&key);
+        }
+        self.order.remove(&(time, key));
+        Ok(())
     }
 
     /// Reads order, times and size anew from the layers.
@@ -260,7 +267,12 @@ impl<K: 'static, V: 'static> StateStore for ChangeBuffer<K, V> {
 
     fn restore(&mut self, records: &mut dyn Iterator<Item = RestoreRecord<'_>>) -> Result<(), StoreError> {
         for record in records {
-            if record.value.is_some_and(|value| Entry::read(value).is_none()) {
+            self.forget(record.key)?;
+            if let Some(entry) = record.value.and_then(Entry::read) {
+                self.bytes += entry.size(record.key);
+                self.times.insert(record.key.into(), entry.time);
+                self.order.insert((entry.time, record.key.into()));
+            } else if record.value.is_some() {
                 return Err(StoreError::BadChangelogRecord {
                     store: self.layers.spec().name.clone(),
                     reason: "it is no update that suppress buffered, or one of Kafka Streams before 2.4.2"
@@ -269,7 +281,7 @@ impl<K: 'static, V: 'static> StateStore for ChangeBuffer<K, V> {
             }
             self.layers.restore(&mut std::iter::once(record))?;
         }
-        self.rebuild()
+        Ok(())
     }
 
     fn bulk_restored(&mut self, _restored: &BulkRestored) {}
@@ -467,6 +479,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::testing::{NoChangelog, RecordedChangelog};
 
     fn text(value: &Value) -> Option<&[u8]> {
         value.as_str().map(str::as_bytes)
@@ -485,6 +498,61 @@ mod tests {
             topic: Some(case["topic"].as_str().unwrap().into()),
             headers,
         }
+    }
+
+    fn drained(buffer: &mut ChangeBuffer<String, i64>, record: &RecordContext) -> Vec<Buffered<String, i64>> {
+        let mut changelog = NoChangelog;
+        let mut cx = StoreContext { record, changelog: &mut changelog };
+        let mut all = Vec::new();
+        while let Some(first) = buffer.first().unwrap() {
+            all.push(first);
+            buffer.remove_first(&mut cx).unwrap();
+        }
+        assert_eq!((buffer.num_records(), buffer.buffer_size()), (0, 0));
+        all
+    }
+
+    #[test]
+    fn a_buffer_is_restored_from_what_it_logged() {
+        let env = StoreEnvironment { changelog: Some(ChangelogId(0)), ..StoreEnvironment::in_memory() };
+        let builder = || {
+            let (key, value) = (DynSerde::new(String::new()), DynSerde::new(0_i64));
+            ChangeBufferBuilder::new("buffer", key, value, Some(BTreeMap::new()))
+        };
+        let mut buffer = builder().build(&env).unwrap();
+        let mut changelog = RecordedChangelog::default();
+        let record =
+            RecordContext { timestamp: 7, topic: Some("in".into()), offset: 3, ..Default::default() };
+        for round in [
+            vec![("b", 5, Some(1), None), ("a", 5, Some(2), None), ("c", 1, Some(3), Some(9))],
+            vec![("a", 8, Some(4), Some(2)), ("b", 8, None, Some(1))],
+        ] {
+            let mut cx = StoreContext { record: &record, changelog: &mut changelog };
+            for (key, time, new, old) in round {
+                buffer.put(&mut cx, time, &key.to_owned(), new.as_ref(), old.as_ref()).unwrap();
+            }
+            if buffer.min_time() == Some(1) {
+                buffer.remove_first(&mut cx).unwrap();
+            }
+            buffer.flush_cache(&mut cx).unwrap();
+            buffer.flush(&mut cx).unwrap();
+        }
+        assert_eq!(buffer.prior_value(&"b".to_owned()).unwrap(), Some(None));
+        let mut restored = builder().build(&env).unwrap();
+        let mut records = changelog.records.iter().map(|logged| RestoreRecord {
+            key: &logged.key,
+            value: logged.value.as_deref(),
+            timestamp: 0,
+        });
+        restored.restore(&mut records).unwrap();
+        assert_eq!(
+            (restored.num_records(), restored.buffer_size()),
+            (buffer.num_records(), buffer.buffer_size())
+        );
+        let kept = drained(&mut buffer, &record);
+        let keys: Vec<&str> = kept.iter().map(|entry| &*entry.key).collect();
+        assert_eq!(keys, ["a", "b"], "by time, then key; an update keeps its first time");
+        assert_eq!(drained(&mut restored, &record), kept);
     }
 
     #[test]

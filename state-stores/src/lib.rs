@@ -80,4 +80,4 @@ pub use timestamped::ValueAndTimestampSerde;
 pub use versioned::{VersionedKeyValueStore, VersionedKeyValueStoreBuilder, VersionedPut, VersionedRecord};
 pub use view::{ReadView, StoreIterator};
 pub use window::{TimestampedWindowStore, WindowStore, WindowStoreIterator, WindowedIterator};
-pub use windowed::{SessionWindowedSerde, Window, Windowed, WindowedSerde};
+pub use windowed::{SessionWindowedSerde, Window, Windowed, WindowedSerde, WindowedSerdes};

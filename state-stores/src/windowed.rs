@@ -35,6 +35,34 @@ impl<K> Windowed<K> {
     }
 }
 
+/// Serdes of windowed keys on topics, to read or write them where none is carried along
+/// (`org.apache.kafka.streams.kstream.WindowedSerdes`).
+///
+/// ```
+/// use kstreams_state_stores::{Serde, Window, Windowed, WindowedSerdes};
+///
+/// let serde = WindowedSerdes::session_windowed(String::new());
+/// let mut bytes = Vec::new();
+/// serde.serialize(&Windowed::new("a".to_owned(), Window { start: 10, end: 20 }), &mut bytes)?;
+/// assert_eq!(serde.deserialize(&bytes)?.window.end, 20);
+/// # Ok::<(), kstreams_state_stores::SerdeError>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct WindowedSerdes;
+
+impl WindowedSerdes {
+    /// For keys with windows of time of `window_size_ms`, or sliding windows of that time difference, around the serde of
+    /// the keys.
+    pub fn time_windowed<S: Serde>(key: S, window_size_ms: i64) -> WindowedSerde<S> {
+        WindowedSerde::new(key, window_size_ms)
+    }
+
+    /// For keys with sessions, around the serde of the keys.
+    pub fn session_windowed<S: Serde>(key: S) -> SessionWindowedSerde<S> {
+        SessionWindowedSerde::new(key)
+    }
+}
+
 /// Serde of windowed keys on topics: the key's bytes, then the window's start as a big-endian i64
 /// (`TimeWindowedSerializer`). The window's end is not written: reading needs the size.
 #[derive(Debug, Clone)]
@@ -50,7 +78,7 @@ impl<S: Serde> WindowedSerde<S> {
     }
 }
 
-/// Enough to write; windows read with it have no end.
+/// Enough to write windows of time; those read with it have no end. Sessions need [`SessionWindowedSerde`].
 impl<S: Serde + Default> Default for WindowedSerde<S> {
     fn default() -> Self {
         WindowedSerde::new(S::default(), i64::MAX)

@@ -1,4 +1,16 @@
 //! Windows by which a grouped stream is aggregated: of time here, sliding ones and sessions below.
+//!
+//! Until when a window takes late records, by the *grace* that the windows are given; T is the highest timestamp that the
+//! node has seen since it was started, in ms of the records' time, not of the wall clock:
+//!
+//! | windows | a record changes a window as long as |
+//! |---|---|
+//! | of time | its end (exclusive) is after T less the grace |
+//! | sliding | its end (inclusive) is not before T less the grace |
+//! | sessions | the end that it would have with the record is not before T less the inactivity gap and the grace |
+//! | unlimited | always |
+//!
+//! A record that comes too late for a window (for all its windows, where they slide) counts as dropped.
 
 mod emit;
 mod session;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs)]
 
 mod brokers;
+mod final_results;
 mod global;
 mod instances;
 mod internal_topics;

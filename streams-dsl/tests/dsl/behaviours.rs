@@ -1,6 +1,7 @@
 //! What programs write because of each input record: outputs, changelogs and repartition topics, byte for byte.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kstreams_core::config::StreamsConfig;
 use kstreams_core::task::OwnedRecord;
@@ -39,8 +40,14 @@ fn replay(scenario: &Value) -> Result<(), String> {
     let driver = TopologyTestDriver::with_config(topology, &config, 0).map_err(|error| error.to_string())?;
     for step in scenario["steps"].as_array().unwrap() {
         let input = step["input"].as_str().unwrap();
-        let (topic, record) = parse(input);
-        driver.pipe_raw(&topic, record).map_err(|error| format!("{input}: {error:?}"))?;
+        let done = match input.strip_prefix("wall ") {
+            Some(ms) => driver.advance_wall_clock_time(Duration::from_millis(ms.parse().unwrap())),
+            None => {
+                let (topic, record) = parse(input);
+                driver.pipe_raw(&topic, record)
+            }
+        };
+        done.map_err(|error| format!("{input}: {error:?}"))?;
         let produced: BTreeMap<String, Vec<RawProducedRecord>> = driver
             .produced_topics()
             .iter()

@@ -41,6 +41,11 @@ pub(crate) fn append(aggregate: Text, value: &Text) -> Text {
     }
 }
 
+/// The merger of sessions.
+pub(crate) fn merge(one: &Text, other: &Text) -> Text {
+    Some(format!("{}|{}", show(one), show(other)))
+}
+
 pub(crate) fn add(aggregate: Text, value: &Text) -> Text {
     Some(format!("{}+{}", show(&aggregate), show(value)))
 }

@@ -1,7 +1,6 @@
 //! Runs the calls of a recorded program on the DSL.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use kstreams_core::processor::{
     FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord, ProcessResult, Processor, ProcessorContext,
@@ -9,28 +8,28 @@ use kstreams_core::processor::{
 use kstreams_core::topology::{SinkTopic, SourceTopics};
 use kstreams_dsl::{
     Branched, ByType, Consumed, Grouped, Joined, KGroupedStream, KGroupedTable, KStream, KTable,
-    Materialized, Named, Produced, Repartitioned, StreamsBuilder, TimeWindowedKStream, TimeWindows,
-    UnlimitedWindows, Unmaterialized,
+    Materialized, Named, Produced, Repartitioned, StreamsBuilder, Unmaterialized,
 };
-use kstreams_state_stores::{Record, Stores, Windowed};
+use kstreams_state_stores::{self as state, Record, Stores};
 use regex::Regex;
 
 use crate::functions::{self as f, Text};
 use crate::program::Call;
+use crate::windowed_calls::{self, Windowed};
 
 /// What a call may give. A language without types meets one with types here: texts and counts, plain and windowed.
 #[derive(Clone)]
-enum Node {
+pub(crate) enum Node {
     Stream(KStream<Text, Text>),
     Counts(KStream<Text, Option<i64>>),
-    WindowStream(KStream<Windowed<Text>, Text>),
-    WindowCounts(KStream<Windowed<Text>, Option<i64>>),
+    WindowStream(KStream<state::Windowed<Text>, Text>),
+    WindowCounts(KStream<state::Windowed<Text>, Option<i64>>),
     Table(KTable<Text, Text>),
     CountTable(KTable<Text, i64>),
-    WindowTable(KTable<Windowed<Text>, Text>),
-    WindowCountTable(KTable<Windowed<Text>, i64>),
+    WindowTable(KTable<state::Windowed<Text>, Text>),
+    WindowCountTable(KTable<state::Windowed<Text>, i64>),
     Grouped(KGroupedStream<Text, Text>),
-    Windows(TimeWindowedKStream<Text, Text>),
+    Windowed(Windowed),
     GroupedTable(KGroupedTable<Text, Text>),
     Nothing,
 }
@@ -56,11 +55,11 @@ pub(crate) fn builder_of(calls: &[Call]) -> StreamsBuilder {
     builder
 }
 
-fn named(call: &Call) -> Named {
+pub(crate) fn named(call: &Call) -> Named {
     call.arg("name").map_or_else(Named::default, Named::new)
 }
 
-fn materialized(call: &Call) -> Materialized {
+pub(crate) fn materialized(call: &Call) -> Materialized {
     let mut materialized = if call.has_any(&["mat", "log", "logConfig", "cache", "retention", "storeType"]) {
         Materialized::with(ByType, ByType)
     } else {
@@ -124,9 +123,12 @@ fn on_node(node: Node, call: &Call, other: Option<Node>) -> Node {
         Node::Table(table) => on_table(&table, call, other),
         Node::CountTable(table) => Node::Counts(table.to_stream_with(named(call))),
         Node::WindowTable(table) => Node::WindowStream(table.to_flat_stream_with(named(call))),
+        Node::WindowCountTable(table) if call.op == "suppress" => {
+            windowed_calls::suppress_counts(&table, call)
+        }
         Node::WindowCountTable(table) => Node::WindowCounts(table.to_stream_with(named(call))),
-        Node::Grouped(grouped) => on_grouped(&grouped, call),
-        Node::Windows(windows) => on_windows(&windows, call),
+        Node::Grouped(grouped) => on_grouped(grouped, call, other),
+        Node::Windowed(windowed) => windowed_calls::on_windowed(windowed, call, other),
         Node::GroupedTable(grouped) => on_grouped_table(&grouped, call),
         Node::Nothing => panic!("{} is called on nothing", call.op),
     }
@@ -261,6 +263,7 @@ fn on_table(table: &KTable<Text, Text>, call: &Call, other: Option<Node>) -> Nod
                 table.outer_join_with(&other, joiner, named, Unmaterialized)
             }
         }
+        ("suppress", _) => windowed_calls::suppress(table, call),
         ("toStream", _) => return Node::Stream(table.to_flat_stream_with(named)),
         ("groupBy", _) => {
             let select = |_: &Text, value: Text| (f::first_character(&value), value);
@@ -270,9 +273,8 @@ fn on_table(table: &KTable<Text, Text>, call: &Call, other: Option<Node>) -> Nod
     })
 }
 
-fn on_grouped(grouped: &KGroupedStream<Text, Text>, call: &Call) -> Node {
+fn on_grouped(grouped: KGroupedStream<Text, Text>, call: &Call, other: Option<Node>) -> Node {
     let (named, store) = (named(call), materialized(call));
-    let ms = |name: &str| Duration::from_millis(call.number(name).unwrap_or(0));
     match &*call.op {
         "count" => Node::CountTable(grouped.count_with(named, store)),
         "reduce" => Node::Table(grouped.reduce_with(|old, new| f::append(old, &new), named, store)),
@@ -280,28 +282,7 @@ fn on_grouped(grouped: &KGroupedStream<Text, Text>, call: &Call) -> Node {
             let aggregator = |_: &Text, value: Text, aggregate: Text| f::append(aggregate, &value);
             Node::Table(grouped.aggregate_with(|| Some(String::new()), aggregator, named, store))
         }
-        "timeWindow" => {
-            let mut windows = TimeWindows::of_size_and_grace(ms("size"), ms("grace"));
-            if call.arg("advance").is_some() {
-                windows = windows.advance_by(ms("advance"));
-            }
-            Node::Windows(grouped.windowed_by(windows))
-        }
-        "unlimitedWindow" => Node::Windows(grouped.windowed_by(UnlimitedWindows::of())),
-        other => panic!("unknown call {other}"),
-    }
-}
-
-fn on_windows(windows: &TimeWindowedKStream<Text, Text>, call: &Call) -> Node {
-    let (named, store) = (named(call), materialized(call));
-    match &*call.op {
-        "count" => Node::WindowCountTable(windows.count_with(named, store)),
-        "reduce" => Node::WindowTable(windows.reduce_with(|old, new| f::append(old, &new), named, store)),
-        "aggregate" => {
-            let aggregator = |_: &Text, value: Text, aggregate: Text| f::append(aggregate, &value);
-            Node::WindowTable(windows.aggregate_with(|| Some(String::new()), aggregator, named, store))
-        }
-        other => panic!("unknown call {other}"),
+        _ => windowed_calls::on_grouped(grouped, call, other),
     }
 }
 

@@ -22,5 +22,6 @@ mod program;
 mod sample;
 mod transformers;
 mod window_models;
+mod windowed_calls;
 mod windows;
 mod wrapper;

@@ -249,19 +249,25 @@ fn with_an_end(mut inputs: Vec<Input>) -> (Vec<Input>, i64) {
     (inputs, end)
 }
 
-/// Of each window one result: the last one that is written on update. What closed is compared.
+/// Of each window the last result is the last one that is written on update. What closed is compared. A session that was
+/// told when it closed may still become part of a later one. Suppress takes a window whose end is included for closed
+/// 1 ms before it takes no more records, as in the JVM: such a window may be told twice.
 fn check_final(
     seed: u64,
     mut updates: Rows,
     last: Vec<(Windowed<String>, Option<Values>)>,
     size: Option<i64>,
-    end: i64,
+    (end, once): (i64, bool),
 ) {
-    let once: BTreeSet<_> =
+    let windows: BTreeSet<_> =
         last.iter().map(|(key, _)| (key.key.clone(), key.window.start, key.window.end)).collect();
-    assert_eq!(once.len(), last.len(), "seed {seed}: one result per window");
+    assert!(!once || windows.len() == last.len(), "seed {seed}: one result per window");
     updates.retain(|(_, start, _), _| *start < end - 100);
-    assert_eq!(rows(last, size), updates, "seed {seed}");
+    let mut told = rows(last, size);
+    if size.is_none() {
+        told.retain(|row, _| updates.contains_key(row));
+    }
+    assert_eq!(told, updates, "seed {seed}");
 }
 
 #[test]
@@ -324,9 +330,9 @@ fn results_on_window_close_and_suppressed_ones_are_the_last_of_those_on_update()
         ];
         for (size, [update, close, suppress]) in programs {
             let updates = rows(run(&inputs, 0, size.is_none(), update).0, size);
-            for program in [close, suppress] {
+            for (program, once) in [(close, true), (suppress, size == Some(20))] {
                 let (last, _) = run(&inputs, 0, size.is_none(), program);
-                check_final(seed, updates.clone(), last, size, end);
+                check_final(seed, updates.clone(), last, size, (end, once));
             }
         }
     }
