@@ -250,10 +250,12 @@ fn started<K: 'static, V: 'static>(
     Ok((found.time, serdes.read_value(value)?))
 }
 
+type WindowedItem<K, V> = Result<(Windowed<K>, V), StoreError>;
+
 /// Key, window and value.
 fn windowed<K: 'static, V: 'static>(
     size_ms: i64,
-) -> impl Fn(&Serdes<K, V>, TimedKey<'_>, &[u8]) -> Result<(Windowed<K>, V), StoreError> + Send {
+) -> impl Fn(&Serdes<K, V>, TimedKey<'_>, &[u8]) -> WindowedItem<K, V> + Send {
     move |serdes, found, value| {
         let window = Window::of_size(found.time, size_ms);
         Ok((Windowed::new(serdes.read_key(found.key)?, window), serdes.read_value(value)?))

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use kstreams::config::EmitIntervals;
 use kstreams::prelude::*;
-
-use crate::support::{Cluster, close, start, wait_until};
+use kstreams_test_cluster::{Cluster, close, start, wait_until};
 
 /// Some time in 2023, a multiple of ten seconds.
 const START: i64 = 1_700_000_000_000;
@@ -50,7 +49,7 @@ async fn final_results_come_once_through_a_restart() {
     let click = |second: i64| ("a", "", START + second * 1_000);
     let always = EmitIntervals { window_close: Some(Duration::ZERO), ..EmitIntervals::default() };
     for part in [[1, 2, 11], [12, 25, 40]] {
-        let streams = start(topology(), cluster.config("app", "state").emit_intervals(always)).await;
+        let streams = start(topology(), cluster.config("app").emit_intervals(always)).await;
         cluster.produce(&input, &part.map(click));
         wait_until("commit of all clicks", || cluster.lag("app", &input) == 0).await;
         close(&streams).await;

@@ -38,7 +38,7 @@ where
 {
     let TableTopic { topic, source, name, options } = topic;
     let table =
-        GlobalKTable::new(GetterSupplier::of_store(&spec.name), spec.queryable.then(|| spec.name.as_str()));
+        GlobalKTable::new(GetterSupplier::of_store(&spec.name), spec.queryable.then_some(spec.name.as_str()));
     let options: SourceOptions<Option<K>, Option<V>> = nullable_options(options);
     graph.add(GraphNode::operator(name.clone(), [], move |topology: &mut Topology, writing| {
         if spec.is_versioned() {

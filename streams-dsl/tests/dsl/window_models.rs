@@ -83,6 +83,8 @@ fn ms(ms: i64) -> Duration {
 const CACHES: [i64; 4] = [0, 150, 600, 1 << 20];
 
 type Table = KTable<Windowed<String>, Values>;
+/// A result as it was written: window and aggregate, or that the window was deleted.
+type Written = (Windowed<String>, Option<Values>);
 
 /// What the program writes, in order.
 fn run(
@@ -90,7 +92,7 @@ fn run(
     cache_bytes: i64,
     sessions: bool,
     program: impl Fn(KGroupedStream<String, i64>) -> Table,
-) -> (Vec<(Windowed<String>, Option<Values>)>, u64) {
+) -> (Vec<Written>, u64) {
     let builder = StreamsBuilder::new();
     program(builder.stream::<String, i64>("in").group_by_key()).to_stream().to("out");
     let config = StreamsConfig::new("app", "none:1").statestore_cache_max_bytes(cache_bytes.unsigned_abs());
@@ -114,7 +116,7 @@ fn run(
 }
 
 /// The last result of each window; `size` gives windows of time their end.
-fn rows(written: Vec<(Windowed<String>, Option<Values>)>, size: Option<i64>) -> Rows {
+fn rows(written: Vec<Written>, size: Option<i64>) -> Rows {
     let mut rows = Rows::new();
     for (Windowed { key, window }, value) in written {
         let row = (key, window.start, size.map_or(window.end, |size| window.start + size));
@@ -255,7 +257,7 @@ fn with_an_end(mut inputs: Vec<Input>) -> (Vec<Input>, i64) {
 fn check_final(
     seed: u64,
     mut updates: Rows,
-    last: Vec<(Windowed<String>, Option<Values>)>,
+    last: Vec<Written>,
     size: Option<i64>,
     (end, once): (i64, bool),
 ) {
