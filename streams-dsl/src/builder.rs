@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use kstreams_core::processor::Processor;
-use kstreams_core::topology::{SourceOptions, SourceTopics};
+use kstreams_core::topology::{SourceOptions, SourceTopics, TopologySettings};
 use kstreams_core::{StreamsConfig, Topology, TopologyError};
 use kstreams_state_stores::{Serde, StoreBuilder};
 
-use crate::graph::{BuildSettings, GraphNode, NodeKind, SharedGraph, Writing};
+use crate::graph::{GraphNode, NodeKind, SharedGraph, Writing};
 use crate::op::global_table::{self, GlobalNames};
 use crate::op::table_source::{self, TableTopic};
 use crate::options::{Consumed, Materialized, SerdeOverride};
@@ -212,7 +212,7 @@ impl StreamsBuilder {
     /// a store that nobody added, a join has to repartition a stream whose serdes nobody named, or windows make no
     /// sense.
     pub fn build(&self) -> Result<Topology, TopologyError> {
-        self.graph.lock().to_topology(&BuildSettings::default())
+        self.graph.lock().to_topology(&TopologySettings::default())
     }
 
     /// As [`build`](Self::build), by the settings of the application: `topology.optimization`, `dsl.store.suppliers.class`
@@ -232,6 +232,6 @@ impl StreamsBuilder {
     /// # Errors
     /// As [`build`](Self::build), and with explicit naming where an internal topic or store has a generated name.
     pub fn build_with(&self, config: &StreamsConfig) -> Result<Topology, TopologyError> {
-        self.graph.lock().to_topology(&BuildSettings::of(config))
+        self.graph.lock().to_topology(&TopologySettings::of(config))
     }
 }

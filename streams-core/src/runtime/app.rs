@@ -71,6 +71,7 @@ impl KafkaStreams {
     ) -> Result<Self, StreamsError> {
         let memory = config.memory_plan();
         config.validate()?;
+        topology.check_settings(&config)?;
         let state_dir = database::has_local_state(&topology)
             .then(|| StateDirectory::open(&config.state_dir, &config.application_id))
             .transpose()?;

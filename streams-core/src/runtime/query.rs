@@ -12,7 +12,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use kstreams_state_stores::{
-    KeyValueStore, ReadView, SessionStore, StateStore, StoreError, WindowStore, Windowed,
+    KeyValueStore, ReadView, SessionStore, StateStore, StoreError, VersionedKeyValueStore, VersionedRecord,
+    WindowStore, Windowed,
 };
 
 use qcell::QCellOwner;
@@ -37,6 +38,10 @@ impl<K: Send + 'static, V: Send + 'static> QueryableStore for WindowStore<K, V> 
 {
 }
 
+impl<K: Send + 'static, V: Send + 'static> QueryableStore for VersionedKeyValueStore<K, V> where
+    VersionedKeyValueStore<K, V>: StateStore
+{
+}
 impl<K: Send + 'static, V: Send + 'static> QueryableStore for SessionStore<K, V> where
     SessionStore<K, V>: StateStore
 {
@@ -266,6 +271,46 @@ where
             store.fetch_range_view(low.as_ref(), high.as_ref(), from, to)
         })
         .map(QueryIterator::new)
+    }
+}
+
+impl<K, V> ReadOnlyStore<VersionedKeyValueStore<K, V>>
+where
+    K: Clone + Send + 'static,
+    V: Send + 'static,
+    VersionedKeyValueStore<K, V>: QueryableStore,
+{
+    /// The latest version of a key (`VersionedKeyQuery`).
+    ///
+    /// # Errors
+    /// As for key-value stores.
+    pub fn get(&self, key: &K) -> Result<Option<VersionedRecord<V>>, StreamsError> {
+        let key = key.clone();
+        let found = self.on_each(move |store: &mut VersionedKeyValueStore<K, V>| store.get(&key))?;
+        Ok(found.into_iter().flatten().next())
+    }
+
+    /// The version of a key that counted at `time` (ms since the epoch).
+    ///
+    /// # Errors
+    /// As for key-value stores.
+    pub fn get_as_of(&self, key: &K, time: i64) -> Result<Option<VersionedRecord<V>>, StreamsError> {
+        let key = key.clone();
+        let found =
+            self.on_each(move |store: &mut VersionedKeyValueStore<K, V>| store.get_as_of(&key, time))?;
+        Ok(found.into_iter().flatten().next())
+    }
+
+    /// The versions of a key that counted at some time from `from` to `to` (ms since the epoch), the latest first
+    /// (`MultiVersionedKeyQuery`).
+    ///
+    /// # Errors
+    /// As for key-value stores.
+    pub fn versions(&self, key: &K, from: i64, to: i64) -> Result<Vec<VersionedRecord<V>>, StreamsError> {
+        let key = key.clone();
+        let found =
+            self.on_each(move |store: &mut VersionedKeyValueStore<K, V>| store.versions(&key, from, to))?;
+        Ok(found.into_iter().flatten().collect())
     }
 }
 

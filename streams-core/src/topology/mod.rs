@@ -6,6 +6,7 @@ mod describe;
 mod global;
 mod groups;
 mod node;
+mod settings;
 mod sink;
 mod source;
 mod wiring;
@@ -21,6 +22,7 @@ pub use describe::{NodeDescription, NodeDescriptionKind, SubTopologyDescription,
 pub(crate) use groups::matches_whole;
 pub use groups::{SourceInfo, StoreInfo, SubTopology};
 pub(crate) use node::{Child, NodeLifecycle, give_all};
+pub use settings::TopologySettings;
 pub use sink::{SinkOptions, SinkTopic, StreamPartitioner, TopicNameExtractor};
 pub use source::{Extracted, ExtractorRecord, SourceOptions, SourceTopics, TimestampExtractor};
 pub(crate) use wiring::{ErasedStoreBuilder, QueueFactory, Wiring};
@@ -123,6 +125,8 @@ pub struct Topology {
     pub(crate) copartition_groups: Vec<BTreeSet<String>>,
     /// Sources whose sub-topology belongs to a global store.
     pub(crate) global_nodes: BTreeSet<usize>,
+    /// The application's settings that it was built with; `None`: it was made by hand.
+    pub(crate) settings: Option<TopologySettings>,
     /// What processors are wrapped in.
     pub(crate) wrapper: Option<Arc<dyn ProcessorWrapper>>,
 }

@@ -15,9 +15,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kstreams_core::config::{DslStore, DslStoreFormat, TopologyOptimization};
-use kstreams_core::topology::SourceTopics;
-use kstreams_core::{StreamsConfig, Topology, TopologyError};
+use kstreams_core::config::DslStore;
+use kstreams_core::topology::{SourceTopics, TopologySettings};
+use kstreams_core::{Topology, TopologyError};
 use kstreams_state_stores::StoreType;
 
 pub(crate) use repartition::{RepartitionNode, RepartitionWriter};
@@ -38,41 +38,21 @@ pub(crate) struct Writing<'a> {
     /// Of each parent, whether its updates are those of a versioned table, so that there are late ones (KIP-914).
     pub(crate) versioned: &'a [bool],
     /// The application's settings.
-    pub(crate) settings: &'a BuildSettings,
+    pub(crate) settings: &'a TopologySettings,
 }
 
 impl Writing<'_> {
-    /// Whether the updates that come in are those of a versioned table.
-    pub(crate) fn is_versioned(&self) -> bool {
-        self.versioned.iter().any(|versioned| *versioned)
-    }
-}
-
-/// The settings of an application that change its topology.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct BuildSettings {
-    pub(crate) optimization: TopologyOptimization,
-    pub(crate) dsl_store: DslStore,
-    pub(crate) format: DslStoreFormat,
-    pub(crate) explicit_naming: bool,
-}
-
-impl BuildSettings {
     /// Where a store is kept of which nothing is said.
     pub(crate) fn store_type(&self) -> StoreType {
-        match self.dsl_store {
+        match self.settings.dsl_store {
             DslStore::InMemory => StoreType::InMemory,
             _ => StoreType::RocksDb,
         }
     }
 
-    pub(crate) fn of(config: &StreamsConfig) -> Self {
-        BuildSettings {
-            optimization: config.topology_optimization,
-            dsl_store: config.dsl_store,
-            format: config.dsl_store_format,
-            explicit_naming: config.ensure_explicit_internal_resource_naming,
-        }
+    /// Whether the updates that come in are those of a versioned table.
+    pub(crate) fn is_versioned(&self) -> bool {
+        self.versioned.iter().any(|versioned| *versioned)
     }
 }
 
@@ -256,7 +236,7 @@ impl Graph {
     }
 
     /// Writes the graph as a topology.
-    pub(crate) fn to_topology(&self, settings: &BuildSettings) -> Result<Topology, TopologyError> {
+    pub(crate) fn to_topology(&self, settings: &TopologySettings) -> Result<Topology, TopologyError> {
         if let Some(error) = self.errors.first() {
             return Err(error.clone());
         }
@@ -269,6 +249,7 @@ impl Graph {
             graph.single_store_self_joins();
         }
         let mut topology = Topology::new();
+        topology.built_with(*settings);
         graph.write(&mut topology, settings)?;
         for group in graph.copartition_groups() {
             topology.add_copartition_group(group);
@@ -279,7 +260,7 @@ impl Graph {
         Ok(topology)
     }
 
-    fn write(&self, topology: &mut Topology, settings: &BuildSettings) -> Result<(), TopologyError> {
+    fn write(&self, topology: &mut Topology, settings: &TopologySettings) -> Result<(), TopologyError> {
         let children = self.children();
         let mut written = vec![false; self.nodes.len()];
         let mut queue: BinaryHeap<_> = (0..self.nodes.len())

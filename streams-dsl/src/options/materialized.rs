@@ -239,9 +239,9 @@ impl<KS, VS> Materialized<KS, VS> {
 /// Engine, cache and changelog of a store as the user wants them, on any kind of builder.
 macro_rules! configured {
     ($builder:expr, $settings:expr, $writing:expr) => {{
-        let store_type = $settings.store_type.unwrap_or_else(|| $writing.settings.store_type());
+        let store_type = $settings.store_type.unwrap_or_else(|| $writing.store_type());
         let builder = $builder.with_store_type(store_type);
-        let builder = match $writing.settings.format {
+        let builder = match $writing.settings.dsl_store_format {
             DslStoreFormat::Headers => builder.with_headers_of_deletions_logged(),
             _ => builder,
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kstreams_state_stores::{DynSerde, KeyValueStoreBuilder, Serde, StoreType, WindowStoreBuilder};
 
 use super::ByType;
-use crate::graph::BuildSettings;
+use crate::graph::Writing;
 use crate::join_windows::JoinWindows;
 
 /// Serdes, names and stores of a join of two streams: `KS` is the serde of the keys, `VS` that of this stream's values,
@@ -127,8 +127,8 @@ impl<KS, VS, VS2> StreamJoined<KS, VS, VS2> {
 }
 
 impl JoinSettings {
-    fn store_type(&self, build: &BuildSettings) -> StoreType {
-        self.store_type.unwrap_or_else(|| build.store_type())
+    fn store_type(&self, writing: &Writing<'_>) -> StoreType {
+        self.store_type.unwrap_or_else(|| writing.store_type())
     }
 
     /// The store of one side's records, all that share a key and a time included.
@@ -138,13 +138,13 @@ impl JoinSettings {
         windows: JoinWindows,
         key: &DynSerde<K>,
         value: &DynSerde<V>,
-        build: &BuildSettings,
+        writing: &Writing<'_>,
     ) -> WindowStoreBuilder<K, V> {
         let (retention, size) = (windows.retention_ms(), windows.size_ms());
         let builder = WindowStoreBuilder::new(name, retention, size, key.clone(), value.clone())
             .retain_duplicates()
             .with_headers_logged()
-            .with_store_type(self.store_type(build));
+            .with_store_type(self.store_type(writing));
         match &self.logging {
             Some(configs) => builder.with_logging_enabled(configs.clone()),
             None => builder.with_logging_disabled(),
@@ -157,9 +157,9 @@ impl JoinSettings {
         name: &str,
         key: DynSerde<K>,
         value: DynSerde<V>,
-        build: &BuildSettings,
+        writing: &Writing<'_>,
     ) -> KeyValueStoreBuilder<K, V> {
-        let builder = KeyValueStoreBuilder::new(name, key, value).with_store_type(self.store_type(build));
+        let builder = KeyValueStoreBuilder::new(name, key, value).with_store_type(self.store_type(writing));
         match &self.logging {
             Some(configs) => builder.with_logging_enabled(configs.clone()),
             None => builder.with_logging_disabled(),

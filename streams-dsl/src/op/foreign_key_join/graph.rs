@@ -269,7 +269,7 @@ where
         let (key, value) = (DynSerde::new(key), self.subscription_serde());
         let store = KeyValueStoreBuilder::timestamped(&self.names.store, key, value)
             .with_headers_logged()
-            .with_store_type(writing.settings.store_type());
+            .with_store_type(writing.store_type());
         topology.add_state_store(store, &[]).map(|_| ())
     }
 
