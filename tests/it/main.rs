@@ -15,4 +15,5 @@ mod poison;
 mod processes;
 mod restarts;
 mod settings;
+mod takeover;
 mod topologies;
