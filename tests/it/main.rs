@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs)]
 
 mod brokers;
+mod child;
+mod commit_kills;
 mod final_results;
 mod global;
 mod instances;

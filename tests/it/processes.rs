@@ -1,20 +1,17 @@
 //! An instance in a process of its own, killed without a chance to commit or close anything.
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kstreams_test_cluster::{Cluster, close, instance_config, start, wait_until};
 
+use crate::child::{self, Child};
 use crate::topologies::{lines, plain_count, word_count, word_count_with};
 
 /// How long the group keeps the tasks of the killed instance for it.
 const SESSION_MS: &str = "6000";
-
-/// Set for the child alone: bootstrap servers, application id, input, output and state directory, a line each.
-const CHILD: &str = "KSTREAMS_IT_CHILD";
 
 /// What a line costs until the kill: all of them take much longer than a busy machine needs to notice the first commit.
 const SLOW: Duration = Duration::from_millis(5);
@@ -22,49 +19,14 @@ const SLOW: Duration = Duration::from_millis(5);
 /// What the child runs: this test binary asks itself for this one test, which without the variable has nothing to do.
 #[tokio::test(flavor = "multi_thread")]
 async fn child_instance() {
-    let Ok(arguments) = std::env::var(CHILD) else { return };
-    let arguments: Vec<&str> = arguments.lines().collect();
-    let [bootstrap, application_id, input, output, state] = arguments[..] else { panic!("{arguments:?}") };
+    let Some([bootstrap, application_id, input, output, state]) = child::arguments() else { return };
     // Seldom committing, so that much is uncommitted when it is killed.
-    let topology = word_count_with(input, output, |_| std::thread::sleep(SLOW));
-    let config = instance_config(application_id, bootstrap, &PathBuf::from(state))
+    let topology = word_count_with(&input, &output, |_| std::thread::sleep(SLOW));
+    let config = instance_config(&application_id, &bootstrap, &PathBuf::from(state))
         .commit_interval(Duration::from_millis(500))
         .set("session.timeout.ms", SESSION_MS);
     let _streams = start(topology, config).await;
-    // Until it is killed, or its parent is gone.
-    std::io::stdin().lines().for_each(drop);
-}
-
-/// Kills the process when the test ends early.
-struct Instance(Child);
-
-impl Instance {
-    fn start(cluster: &Cluster, input: &str, output: &str, state: &str) -> Instance {
-        let state = cluster.dir(state);
-        let application_id = cluster.name("app");
-        let arguments = [cluster.bootstrap(), &application_id, input, output, state.to_str().unwrap()];
-        let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "processes::child_instance", "--nocapture"])
-            .env(CHILD, arguments.join("\n"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn();
-        Instance(child.unwrap())
-    }
-
-    /// SIGKILL.
-    fn kill(mut self) {
-        assert!(self.0.try_wait().unwrap().is_none(), "it ran until it was killed");
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+    child::wait_for_parent();
 }
 
 /// At-least-once: whatever the killed instance had not committed is counted again by the one that comes after it, on the state
@@ -88,7 +50,9 @@ async fn killed(survivor: bool) {
     } else {
         None
     };
-    let child = Instance::start(&cluster, &input, &output, "killed");
+    let (application_id, state) = (cluster.name("app"), cluster.dir("killed"));
+    let arguments = [cluster.bootstrap(), &application_id, &input, &output, state.to_str().unwrap()];
+    let child = Child::start("processes::child_instance", arguments, &[]);
     if let Some(first) = &before {
         wait_until("task of the child", || {
             let threads = first.metadata_for_local_threads();

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 
@@ -51,6 +51,8 @@ pub(super) struct GroupContext {
     events: Mutex<Vec<GroupEvent>>,
     /// Set by `close`: nobody answers events any more, partitions are given up at once.
     closing: AtomicBool,
+    /// Whether it was said that the group has members of another kind: librdkafka asks twice a second.
+    waits_for_others: AtomicBool,
 }
 
 impl ClientContext for GroupContext {
@@ -108,8 +110,12 @@ pub(crate) struct GroupConsumer {
 impl GroupConsumer {
     /// Creates the client; connects in the background. `config` needs a `group.id`.
     pub(crate) fn new(name: &str, config: &ClientConfig) -> Result<Self, ClientError> {
-        let context =
-            GroupContext { name: name.to_owned(), events: Mutex::default(), closing: AtomicBool::new(false) };
+        let context = GroupContext {
+            name: name.to_owned(),
+            events: Mutex::default(),
+            closing: AtomicBool::new(false),
+            waits_for_others: AtomicBool::new(false),
+        };
         let consumer = config.create_with_context(context).map_err(ClientError::config)?;
         Ok(GroupConsumer { consumer: Arc::new(consumer) })
     }
@@ -142,6 +148,14 @@ impl GroupConsumer {
         match polled {
             Some(Err(source)) if is_fatal(&source) => Err(ClientError::request("polling the group", source)),
             Some(Err(error)) => {
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::InconsistentGroupProtocol)
+                    && !self.consumer.context().waits_for_others.swap(true, Ordering::Relaxed)
+                {
+                    tracing::warn!(
+                        "the group has members with another assignor: a JVM application with this application.id runs, or was \
+                         stopped less than its session.timeout.ms ago; waiting for the group to be empty"
+                    );
+                }
                 tracing::debug!(%error, "consumer event");
                 Ok(events)
             }

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::error::RuntimeError;
+use super::fail_point::{self, Moment};
 use super::instance::{Heartbeat, Instance};
 use super::produce::ChangelogTarget;
 use super::task_bundle::TaskBundle;
@@ -55,17 +56,24 @@ pub(crate) fn commit(
         let consumed = bundle.task.prepare_commit()?;
         offsets.push(to_commit(bundle, &consumed, committer.all_offsets)?);
     }
+    fail_point::reached(Moment::CachesFlushed);
     let waiting = Instant::now();
-    let outcome = flush(committer).and_then(|()| commit_offsets(committer, bundles, &offsets));
+    let outcome = flush(committer).and_then(|()| {
+        fail_point::reached(Moment::Acknowledged);
+        commit_offsets(committer, bundles, &offsets)
+    });
     committer.heartbeat.was_blocked(waiting);
     let outcome = outcome?;
     if !matches!(outcome, CommitOutcome::Done) {
         return Ok(outcome);
     }
+    fail_point::reached(Moment::OffsetsCommitted);
     for (bundle, offsets) in bundles.iter_mut().zip(offsets) {
         note_committed(committer.instance, bundle, offsets);
         write(committer, bundle)?;
+        fail_point::reached(Moment::TaskWritten);
     }
+    fail_point::reached(Moment::Done);
     Ok(CommitOutcome::Done)
 }
 

@@ -18,6 +18,7 @@ mod create;
 mod database;
 mod delivery;
 mod error;
+mod fail_point;
 mod failure;
 mod global;
 mod instance;
