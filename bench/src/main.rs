@@ -39,7 +39,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let second_input = std::env::var("INPUT2").unwrap_or_default();
     let topology = topologies::build(&env("TOPOLOGY")?, &env("INPUT")?, &second_input, &env("OUTPUT")?)?;
     let streams = KafkaStreams::new(topology, config()?)?;
-    streams.start().await?;
+    tokio::select! {
+        started = streams.start() => started?,
+        // A start waits for a broker for a while.
+        _ = terminated.recv() => return Ok(()),
+    }
 
     let mut state = streams.state_watch();
     loop {

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use kstreams::prelude::*;
-use kstreams_test_cluster::{Cluster, close, given, say, start, wait_for_state, wait_until};
+use kstreams_test_cluster::{Cluster, DEADLINE, close, given, say, start, wait_for_state, wait_until};
 use rdkafka::admin::{AdminOptions, ResourceSpecifier};
 
 use crate::topologies::{lines, plain_count};
@@ -33,6 +34,8 @@ fn word_count(input: &str, output: &str) -> Topology {
 /// The program that runs the JVM's word count, or why there is none.
 fn jvm_program() -> Result<PathBuf, String> {
     given().ok_or("it needs Apache Kafka: set KAFKA_BOOTSTRAP_SERVERS")?;
+    std::env::var_os("KAFKA_KIT")
+        .ok_or("its Kafka is not one of the kit, whose jars the program needs (KAFKA_KIT)")?;
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/bench/jvm/bench");
     let program = std::env::var_os("JVM_BENCH").map_or_else(beside, PathBuf::from);
     let there = program.exists();
@@ -69,8 +72,9 @@ impl Application {
             let by = |partition| this.cluster.committed("app", &words, partition).unwrap_or(0);
             (0..PARTITIONS).map(by).sum::<i64>()
         };
-        let before = committed(self);
+        let (before, deadline) = (committed(self), Instant::now() + DEADLINE);
         while committed(self) <= before {
+            assert!(Instant::now() < deadline, "nothing is committed");
             self.produce();
         }
     }
