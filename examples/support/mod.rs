@@ -22,6 +22,8 @@ pub type AnyError = Box<dyn Error + Send + Sync>;
 
 /// How long an example waits for something that has to happen before it calls it an error.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long an example looks for the cluster: a mistyped address shall not look like work.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// Where an example runs.
 pub struct Settings {
@@ -104,7 +106,12 @@ impl Cluster {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
         // -1: the cluster's own default.
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(-1));
-        for result in admin.create_topics([&topic], &AdminOptions::new()).await? {
+        let options = AdminOptions::new().request_timeout(Some(CONNECT_PATIENCE));
+        let created = admin.create_topics([&topic], &options).await.map_err(|error| {
+            let address = &self.bootstrap_servers;
+            format!("no Kafka answers at {address}; is it running, is BOOTSTRAP_SERVERS right? ({error})")
+        })?;
+        for result in created {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((topic, code)) => return Err(format!("can't create topic {topic}: {code}").into()),
