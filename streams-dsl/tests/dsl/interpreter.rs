@@ -7,13 +7,14 @@ use kstreams_core::processor::{
 };
 use kstreams_core::topology::{SinkTopic, SourceTopics};
 use kstreams_dsl::{
-    Branched, ByType, Consumed, Grouped, Joined, KGroupedStream, KGroupedTable, KStream, KTable,
-    Materialized, Named, Produced, Repartitioned, StreamsBuilder, Unmaterialized,
+    Branched, ByType, Consumed, Grouped, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Named,
+    Produced, Repartitioned, StreamsBuilder, Unmaterialized,
 };
 use kstreams_state_stores::{self as state, Record, Stores};
 use regex::Regex;
 
 use crate::functions::{self as f, Text};
+use crate::join_calls;
 use crate::program::Call;
 use crate::windowed_calls::{self, Windowed};
 
@@ -81,6 +82,9 @@ pub(crate) fn materialized(call: &Call) -> Materialized {
     }
     if call.has_any(&["inMemory", "storeType"]) {
         materialized = materialized.in_memory();
+    }
+    if let Some(history) = call.number("versioned") {
+        materialized = materialized.versioned(i64::try_from(history).unwrap());
     }
     if let Some(retention) = call.number("retention") {
         materialized = materialized.with_retention_ms(i64::try_from(retention).unwrap());
@@ -184,9 +188,10 @@ fn on_stream(stream: &KStream<Text, Text>, call: &Call, other: Option<Node>) -> 
             Some(Node::Stream(other)) => stream.merge_with(&other, named),
             _ => panic!("a stream merges with a stream"),
         },
-        "join" | "leftJoin" => match other {
-            Some(Node::Table(table)) => join(stream, &table, call),
-            _ => panic!("only joins with tables are known here"),
+        "join" | "leftJoin" | "outerJoin" => match other {
+            Some(Node::Table(table)) => join_calls::with_table(stream, &table, call),
+            Some(Node::Stream(other)) => join_calls::with_stream(stream, &other, call),
+            _ => panic!("a stream is joined with a stream or a table"),
         },
         "foreach" => {
             stream.for_each_with(|_, _| (), named);
@@ -215,17 +220,6 @@ fn grouped(call: &Call) -> Grouped<ByType, ByType> {
     match call.arg("name") {
         Some(name) => grouped.with_name(name),
         None => grouped,
-    }
-}
-
-fn join(stream: &KStream<Text, Text>, table: &KTable<Text, Text>, call: &Call) -> KStream<Text, Text> {
-    let mut joined = Joined::<Text, Text>::new();
-    if let Some(name) = call.arg("name") {
-        joined = joined.with_name(name);
-    }
-    match &*call.op {
-        "join" => stream.join_with(table, |_, value, other| f::join(&value, &other), joined),
-        _ => stream.left_join_with(table, |_, value, other| f::join(&value, &other.flatten()), joined),
     }
 }
 
@@ -264,6 +258,9 @@ fn on_table(table: &KTable<Text, Text>, call: &Call, other: Option<Node>) -> Nod
             }
         }
         ("suppress", _) => windowed_calls::suppress(table, call),
+        ("fkJoin" | "fkLeftJoin", Some(Node::Table(other))) => {
+            join_calls::by_foreign_key(table, &other, call, store)
+        }
         ("toStream", _) => return Node::Stream(table.to_flat_stream_with(named)),
         ("groupBy", _) => {
             let select = |_: &Text, value: Text| (f::first_character(&value), value);

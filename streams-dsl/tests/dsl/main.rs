@@ -13,6 +13,7 @@ mod compatibility;
 mod errors;
 mod functions;
 mod interpreter;
+mod join_calls;
 mod join_results;
 mod joins;
 mod names;
