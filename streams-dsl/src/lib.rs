@@ -14,6 +14,8 @@
 //! | `op::aggregate`: how a value enters an aggregate | count, reduce, aggregate, windowed or not |
 //! | `op::aggregate_table`: the table of an aggregation, by its shape (all time, windows, sessions) | the same, cogroup |
 //! | `op::emit_final`: when results of closed windows are due | windows of time, sliding windows, sessions |
+//! | `op::stream_join`: one processor for both sides, by `Side`; `op::join_buffer`: records that wait for their time | joins of streams; with grace |
+//! | `op::table_source::SourceTable`: a table of records, stored where something asks | table, to_table, foreign-key joins |
 //! | `table::TableStore`, `table::Forwarder`: a stored table and what it tells its children | every stored table |
 //! | `table::ValueGetter`: the current value of a key of a table, stored or not | joins, stored tables |
 //!

@@ -19,7 +19,7 @@ use crate::graph::{NodeId, SharedGraph};
 /// | change values | [`map_values`](Self::map_values), [`flat_map_values`](Self::flat_map_values) |
 /// | change keys too | [`map`](Self::map), [`flat_map`](Self::flat_map), [`select_key`](Self::select_key) |
 /// | look on | [`peek`](Self::peek), [`for_each`](Self::for_each), [`print`](Self::print) |
-/// | bring together | [`merge`](Self::merge), [`join`](Self::join), [`left_join`](Self::left_join), [`join_global`](Self::join_global) |
+/// | bring together | [`merge`](Self::merge), [`join`](Self::join), [`left_join`](Self::left_join), [`join_stream`](Self::join_stream), [`left_join_stream`](Self::left_join_stream), [`outer_join_stream`](Self::outer_join_stream), [`join_global`](Self::join_global) |
 /// | aggregate | [`group_by`](Self::group_by), [`group_by_key`](Self::group_by_key), [`to_table`](Self::to_table) |
 /// | write | [`to`](Self::to), [`repartition`](Self::repartition) |
 /// | do it by hand | [`process`](Self::process), [`process_values`](Self::process_values) |

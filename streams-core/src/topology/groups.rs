@@ -113,6 +113,11 @@ impl Topology {
             .collect()
     }
 
+    /// The description of a store that was added.
+    pub fn store_spec(&self, name: &str) -> Option<&StoreSpec> {
+        self.stores.get(name).map(|store| &store.spec)
+    }
+
     /// The topics that only this application writes and reads, without prefix.
     pub fn repartition_topics(&self) -> &BTreeMap<String, RepartitionTopic> {
         &self.repartition_topics

@@ -12,13 +12,14 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
-use kstreams_core::TopologyError;
 use kstreams_core::processor::{InitContext, ProcessError, ProcessResult, Processor, ProcessorContext};
+use kstreams_core::{Topology, TopologyError};
 use kstreams_state_stores::{BufferedRecord, KeyValueStoreBuilder, Record};
 
 use super::join_buffer::JoinBuffer;
 use super::merge::other_builder;
 use super::repartition;
+use super::table_join::connect;
 use crate::graph::GraphNode;
 use crate::null::Nulls;
 use crate::options::{ByType, Joined, SerdeOverride};
@@ -149,11 +150,12 @@ where
                     StreamTableJoin::new(make(), Arc::clone(&join), is_left, buffer)
                 };
                 topology.add_processor::<K, V, K, VO, _>(&name, supplier, writing.parents)?;
-                let stores: Vec<&str> = getter.stores.iter().map(String::as_str).collect();
-                topology.connect_processor_and_state_stores(&name, &stores)?;
-                let Some((store, _, (key, value))) = buffer.clone() else { return Ok(()) };
-                let store = KeyValueStoreBuilder::time_ordered(store, key, value);
-                topology.add_state_store(store, &[&name]).map(|_| ())
+                if let Some((store, grace_ms, (key, value))) = buffer.clone() {
+                    check_history(topology, &name, &getter.stores, grace_ms)?;
+                    let store = KeyValueStoreBuilder::time_ordered(store, key, value);
+                    topology.add_state_store(store, &[&name])?;
+                }
+                connect(topology, &name, &getter.stores)
             })
         };
         let node = node.looks_up_versions(grace.map(|_| table.upstream.node));
@@ -186,6 +188,25 @@ where
         drop(graph);
         let upstream = Upstream::at_source(&self.upstream.graph, id, &source);
         KStream::new(upstream, Some(key.clone()), Some(value.clone()))
+    }
+}
+
+/// A record that has waited for the grace has to find what the table was at its time.
+fn check_history(
+    topology: &Topology,
+    join: &str,
+    stores: &[String],
+    grace_ms: i64,
+) -> Result<(), TopologyError> {
+    let specs = stores.iter().filter_map(|store| topology.store_spec(store));
+    let short =
+        specs.filter_map(|spec| Some((&spec.name, spec.retention_ms?))).find(|(_, kept)| *kept < grace_ms);
+    match short {
+        Some((store, kept_ms)) => Err(TopologyError::Invalid(format!(
+            "{join} joins with a grace of {grace_ms} ms, but the table's store {store} keeps its versions for {kept_ms} ms \
+             only: keep them for at least the grace"
+        ))),
+        None => Ok(()),
     }
 }
 

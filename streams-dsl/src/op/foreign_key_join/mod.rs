@@ -7,8 +7,7 @@
 //!
 //! The result has the key of this table. An update of this table's row gives the later of both sides' timestamps, one of
 //! the other table its own; headers are those of the update. Inner: rows that refer to nothing have no result, and a
-//! result that ceases is deleted; an update whose foreign key is null and was null is dropped and counted. Left: such
-//! rows are joined with `None`. A row's deletion deletes its result. Both tables are stored; the tables need not have
+//! result that ceases is deleted; a row without a foreign key counts as dropped. Left: such rows are joined with `None`. A row's deletion deletes its result. Both tables are stored; the tables need not have
 //! equally many partitions.
 
 mod graph;
