@@ -12,7 +12,6 @@ use kstreams_test_cluster::{Cluster, close, start, wait_for_state, wait_until};
 /// Each source starts where its own policy says, whatever the application's is (KIP-1106).
 #[allow(clippy::disallowed_methods)] // an age is told by the instance's clock, the system's
 #[tokio::test(flavor = "multi_thread")]
-#[allow(clippy::disallowed_methods)] // the policy counts back from the cluster's time, which is the system's
 async fn sources_start_where_their_policy_says() {
     let cluster = Cluster::start().await;
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
