@@ -30,7 +30,7 @@ use report::Report;
 use serde_json::Value;
 
 /// How many of the cases use only what is there, at least. A case that stops being expressible must not go unnoticed.
-const EXPRESSIBLE: usize = 510;
+const EXPRESSIBLE: usize = 522;
 
 fn cases() -> Vec<Value> {
     let files: [&[u8]; 2] = [include_bytes!("cases.jsonl.gz"), include_bytes!("random.jsonl.gz")];
