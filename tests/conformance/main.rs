@@ -11,6 +11,7 @@ mod catalogue;
 mod global;
 mod joins;
 mod kv_handle;
+mod on_broker;
 mod papi;
 mod processors;
 mod program;

@@ -128,10 +128,7 @@ fn run_step(
     done: &mut Map<String, Value>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     if let Some(topic) = step["pipe"].as_str() {
-        let mut headers = Headers::new();
-        for header in step["headers"].as_array().into_iter().flatten() {
-            headers.add(header[0].as_str().unwrap_or_default(), header[1].as_str().map(str::as_bytes));
-        }
+        let headers = headers(step);
         let record = kstreams::task::OwnedRecord {
             key: bytes(&step["key"]),
             value: bytes(&step["value"]),
@@ -151,8 +148,17 @@ fn run_step(
     Ok(())
 }
 
+/// The headers of a record that is piped.
+pub(crate) fn headers(step: &Value) -> Headers {
+    let mut headers = Headers::new();
+    for header in step["headers"].as_array().into_iter().flatten() {
+        headers.add(header[0].as_str().unwrap_or_default(), header[1].as_str().map(str::as_bytes));
+    }
+    headers
+}
+
 /// Bytes of a key or value of a step.
-fn bytes(value: &Value) -> Option<Vec<u8>> {
+pub(crate) fn bytes(value: &Value) -> Option<Vec<u8>> {
     match value {
         Value::String(text) => Some(text.as_bytes().to_vec()),
         Value::Number(number) => Some(number.as_i64().unwrap_or_default().to_be_bytes().to_vec()),
@@ -188,7 +194,7 @@ fn collect(
         let is_dead = dead_letters == Some(&*topic);
         let types = sinks.get(&*topic).copied().unwrap_or(dynamic_sink);
         let rows: Vec<Value> =
-            records.iter().map(|record| row(record, is_internal, is_dead, types)).collect();
+            records.iter().map(|record| row(Seen::of(record), is_internal, is_dead, types)).collect();
         let into = if is_internal { &mut internal } else { &mut out };
         into.insert(topic.to_string(), rows.into());
     }
@@ -203,8 +209,24 @@ fn collect(
     }
 }
 
-fn row(record: &RawProducedRecord, internal: bool, dead: bool, types: SinkTypes) -> Value {
-    let (key, value) = (record.key.as_deref(), record.value.as_deref());
+/// A record on a topic, from wherever it was read.
+pub(crate) struct Seen<'a> {
+    pub(crate) key: Option<&'a [u8]>,
+    pub(crate) value: Option<&'a [u8]>,
+    pub(crate) timestamp: Option<i64>,
+    pub(crate) headers: &'a Headers,
+}
+
+impl<'a> Seen<'a> {
+    fn of(record: &'a RawProducedRecord) -> Self {
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        Seen { key, value, timestamp: record.timestamp, headers: &record.headers }
+    }
+}
+
+/// A record as the traces show it.
+pub(crate) fn row(record: Seen<'_>, internal: bool, dead: bool, types: SinkTypes) -> Value {
+    let Seen { key, value, timestamp, headers } = record;
     let mut row = if internal {
         vec![hex(key), hex(value)]
     } else if dead {
@@ -217,8 +239,8 @@ fn row(record: &RawProducedRecord, internal: bool, dead: bool, types: SinkTypes)
             }),
         ]
     };
-    row.push(record.timestamp.into());
-    let headers = headers_json(&record.headers, dead);
+    row.push(timestamp.into());
+    let headers = headers_json(headers, dead);
     if !headers.is_empty() {
         row.push(headers.into());
     }

@@ -37,20 +37,27 @@ pub fn repartition_partition_counts(
     }
     let mut counts: BTreeMap<String, i32> =
         repartition.iter().filter_map(|(topic, given)| Some((topic.clone(), (*given)?))).collect();
-    // A topic may depend on one that is still unknown: go round until a round brings nothing new.
-    loop {
-        let known_before = counts.len();
-        for topic in repartition.keys().filter(|topic| repartition[*topic].is_none()) {
-            if counts.contains_key(topic) {
-                continue;
-            }
-            if let Some(count) = count_from_writers(topic, sub_topologies, repartition, existing, &counts) {
-                counts.insert(topic.clone(), count);
-            }
+    // A topic may depend on one that is still unknown, so go round until a round brings nothing new. Where topics depend on
+    // each other (a stream joined with a table made of itself, a foreign-key join), the known sources decide.
+    let mut unknown: Vec<&String> = repartition.keys().filter(|topic| !counts.contains_key(*topic)).collect();
+    let count_of = |topic: &String, counts: &BTreeMap<String, i32>, all: bool| {
+        count_from_writers(topic, sub_topologies, repartition, existing, counts, all)
+    };
+    while !unknown.is_empty() {
+        let mut found: Vec<(String, i32)> = unknown
+            .iter()
+            .filter_map(|topic| Some(((*topic).clone(), count_of(topic, &counts, true)?)))
+            .collect();
+        if found.is_empty() {
+            let mut partly =
+                unknown.iter().filter_map(|topic| Some(((*topic).clone(), count_of(topic, &counts, false)?)));
+            found.extend(partly.next());
         }
-        if counts.len() == known_before {
+        if found.is_empty() {
             break;
         }
+        counts.extend(found);
+        unknown.retain(|topic| !counts.contains_key(*topic));
     }
     let undetermined: Vec<String> =
         repartition.keys().filter(|topic| !counts.contains_key(*topic)).cloned().collect();
@@ -63,20 +70,24 @@ pub fn repartition_partition_counts(
     Ok(counts)
 }
 
-/// The maximum over the sources of the writers; `None` while one of them that is a repartition topic is unknown.
+/// The maximum over the sources of the writers; `None` while one of them that is a repartition topic is unknown, with
+/// `all` false only while all are.
 fn count_from_writers(
     topic: &str,
     sub_topologies: &[SubTopologyTopics],
     repartition: &BTreeMap<String, Option<i32>>,
     existing: &BTreeMap<String, i32>,
     counts: &BTreeMap<String, i32>,
+    all: bool,
 ) -> Option<i32> {
     let writers = sub_topologies.iter().filter(|part| part.sink_topics.iter().any(|sink| sink == topic));
     let mut most = None;
     for source in writers.flat_map(|part| &part.source_topics) {
-        let count =
-            if repartition.contains_key(source) { *counts.get(source)? } else { *existing.get(source)? };
-        most = most.max(Some(count));
+        let known = if repartition.contains_key(source) { counts } else { existing };
+        match known.get(source) {
+            None if all => return None,
+            count => most = most.max(count.copied()),
+        }
     }
     most
 }
@@ -179,6 +190,21 @@ mod tests {
         let given = map(&[("r0", None), ("r1", Some(7)), ("r2", None)]);
         let counts = repartition_partition_counts(&parts, &given, &[], &map(&[("a", 3)])).unwrap();
         assert_eq!(counts, map(&[("r0", 7), ("r1", 7), ("r2", 7)]));
+    }
+
+    /// A stream joined with a table that is made of itself, and a foreign-key join of tables of 2 and 5 partitions.
+    #[test]
+    fn in_a_ring_the_known_sources_decide() {
+        let parts = [part(&["in", "counts"], &["counts", "out"])];
+        let counts = repartition_partition_counts(&parts, &map(&[("counts", None)]), &[], &map(&[("in", 4)]));
+        assert_eq!(counts.unwrap(), map(&[("counts", 4)]));
+        let parts =
+            [part(&["a", "response"], &["registration"]), part(&["b", "registration"], &["response"])];
+        let repartition = map(&[("registration", None), ("response", None)]);
+        let groups = [group(&["b", "registration"]), group(&["a", "response"])];
+        let counts =
+            repartition_partition_counts(&parts, &repartition, &groups, &map(&[("a", 2), ("b", 5)])).unwrap();
+        assert_eq!(counts, map(&[("registration", 5), ("response", 2)]));
     }
 
     #[test]

@@ -70,6 +70,7 @@ impl ProcessingThread {
         let settings = &instance.settings;
         let (next_commit, next_recommit) = (now + settings.commit_interval, now + settings.recommit_interval);
         let meter = ThreadMeter::new(&handle.name, settings.config.log_summary_interval);
+        let batch = FIRST_BATCH.min(settings.max_batch);
         ProcessingThread {
             instance,
             handle,
@@ -77,7 +78,7 @@ impl ProcessingThread {
             commands,
             tasks: Vec::new(),
             meter,
-            batch: FIRST_BATCH,
+            batch,
             next_commit,
             next_recommit,
             next_sweep: now,
