@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use kstreams::prelude::*;
+use kstreams::topology::Extracted;
 use kstreams_test_cluster::{Cluster, Counts, close, start, wait_until};
+use rdkafka::Message;
 
 /// Some time in 2023, a multiple of ten seconds.
 const START: i64 = 1_700_000_000_000;
@@ -74,5 +76,24 @@ async fn windows_count_through_a_restart() {
     let expected = [("a@0", 2), ("b@0", 1), ("a@10", 2), ("b@10", 2)];
     let expected: Counts = expected.map(|(key, count)| (key.to_owned(), count)).into();
     assert_eq!(cluster.counts(&output), expected);
+    cluster.stop().await;
+}
+
+/// A record of the time 0 stays in 1970: the client would take 0 for the time of day, and stream time of the next
+/// application would jump to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_beginning_of_time_is_not_now() {
+    let cluster = Cluster::start().await;
+    let (input, output) = (cluster.topic("in", 1).await, cluster.topic("out", 1).await);
+    cluster.produce(&input, &[("a", "x", START)]);
+    let builder = StreamsBuilder::new();
+    let consumed = Consumed::<String, String>::new().with_timestamp_extractor(|_, _| Extracted::Timestamp(0));
+    builder.stream_with(input.as_str(), consumed).to(output.as_str());
+    let streams = start(builder.build().unwrap(), cluster.config("app")).await;
+    wait_until("commit of the record", || cluster.lag("app", &input) == 0).await;
+    close(&streams).await;
+    let times: Vec<_> =
+        cluster.read_all(&output).iter().map(|message| message.timestamp().to_millis()).collect();
+    assert_eq!(times, [Some(1)]);
     cluster.stop().await;
 }

@@ -86,6 +86,10 @@ struct Inner {
     origins: Mutex<Origins>,
 }
 
+/// What librdkafka takes for "the time of day". It does the same with a record of the time 0, 1970 to the millisecond, which
+/// would throw stream time of whoever reads it half a century ahead: such a record is sent as of a millisecond later.
+const CLIENTS_TIME: i64 = 0;
+
 /// A producer. It may be shared, but `poll` and `flush` are for the thread that owns it.
 #[derive(Clone)]
 pub(crate) struct Producer {
@@ -165,7 +169,9 @@ impl Producer {
             field(rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_KEY, memory(record.key)),
             field(
                 rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_TIMESTAMP,
-                Value { i64_: record.timestamp.unwrap_or(0) },
+                Value {
+                    i64_: record.timestamp.map_or(CLIENTS_TIME, |time| if time == 0 { 1 } else { time }),
+                },
             ),
             field(rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_OPAQUE, Value { ptr: opaque }),
             field(rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_HEADERS, Value { headers }),
