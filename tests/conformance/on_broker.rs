@@ -177,7 +177,10 @@ impl Run {
         record.key = key.as_deref();
         record.payload = value.as_deref();
         producer.send(record).map_err(|(error, _)| error)?;
-        producer.flush(DEADLINE)?;
+        // Its `flush` looks every 100 ms only.
+        while producer.in_flight_count() > 0 {
+            producer.poll(Duration::from_millis(1));
+        }
         Ok(())
     }
 

@@ -10,7 +10,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kstreams_state_stores::Headers;
 use parking_lot::Mutex;
@@ -85,6 +85,10 @@ struct Inner {
     slots: Mutex<Vec<Arc<AckSlot>>>,
     origins: Mutex<Origins>,
 }
+
+/// `rd_kafka_flush` sleeps until a delivery report comes, 100 ms at most, and looks again. There are none of successes here, so
+/// without short pieces every commit would take those 100 ms.
+const FLUSH_SLICE: Duration = Duration::from_millis(1);
 
 /// What librdkafka takes for "the time of day". It does the same with a record of the time 0, 1970 to the millisecond, which
 /// would throw stream time of whoever reads it half a century ahead: such a record is sent as of a millisecond later.
@@ -206,9 +210,18 @@ impl Producer {
 
     /// Sends everything now and waits until all of it is acknowledged or failed; false when `timeout` came first.
     pub(crate) fn flush(&self, timeout: Duration) -> bool {
-        // SAFETY: a live client.
-        let answer = unsafe { rd::rd_kafka_flush(self.native(), millis(timeout)) };
-        answer == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // SAFETY: a live client.
+            let answer = unsafe { rd::rd_kafka_flush(self.native(), millis(left.min(FLUSH_SLICE))) };
+            if answer == RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return true;
+            }
+            if left.is_zero() {
+                return false;
+            }
+        }
     }
 
     /// Records that are neither acknowledged nor failed.
