@@ -141,7 +141,9 @@ impl Run {
         inputs.extend(topics(consumer)?.into_iter().filter(|t| is_internal(t) && !t.ends_with("-changelog")));
         loop {
             let mut list = TopicPartitionList::new();
-            inputs.iter().for_each(|topic| drop(list.add_partition(topic, 0)));
+            for topic in &inputs {
+                list.add_partition(topic, 0);
+            }
             // Commits first: what they say is processed has written its output before.
             let committed = consumer.committed_offsets(list, DEADLINE)?;
             let mut behind = None;

@@ -4,7 +4,7 @@
 //! Each test has an embedded broker of its own; no setup is needed. To run the same tests elsewhere:
 //!
 //! - `KAFKA_BOOTSTRAP_SERVERS=host:port`: on that cluster. Names are new in each run, topics are left behind.
-//! - `KSTREAMS_TEST_DOCKER=1`: on Apache Kafka in a container (see [`docker`]). Where Docker or the image is not there, a line on
+//! - `KSTREAMS_TEST_DOCKER=1`: on Apache Kafka in a container (see `docker.rs`). Where Docker or the image is not there, a line on
 //!   stderr says so and the embedded broker takes its place.
 //!
 //! Tests that stop their broker, or look into it, ask for [`Cluster::owned`] and are skipped elsewhere, with a line on stderr.

@@ -281,6 +281,12 @@ mod tests {
         let all = |name: &str| file[name].as_array().unwrap().clone();
         assert_eq!(Some(hash128(file["hashInput"].as_str().unwrap().as_bytes())), hash(&file["hashOfInput"]));
         for case in all("subscriptionWrapper") {
+            if case["note"].is_string() {
+                // Only its bytes are recorded: what an instance in the middle of an upgrade from 3.3 sends.
+                let serde = SubscriptionSerde { key: text(), topics: topics() };
+                assert_eq!(serde.deserialize(&unhex(&case["bytes"])).unwrap().primary_key, "pk1");
+                continue;
+            }
             let subscription = Subscription {
                 hash: hash(&case["hash"]),
                 instruction: Instruction::from_byte(case["instructionByte"].as_u64().unwrap() as u8).unwrap(),
