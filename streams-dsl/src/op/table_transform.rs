@@ -160,11 +160,7 @@ where
     V: Send + 'static,
 {
     fn enable_old_values(&self, force: bool) -> bool {
-        let known = self.flags.is_stored() || self.parent.enable_old_values(force);
-        if known {
-            self.flags.tell_old_values();
-        }
-        known
+        self.flags.tell_old_values_with(&*self.parent, force)
     }
 
     fn getter(&self) -> GetterSupplier<K, V> {

@@ -93,6 +93,15 @@ impl TableFlags {
         self.old_values.store(true, Ordering::Relaxed);
     }
 
+    /// For a table that is computed from `parent`: it knows old values if it is stored, or if the parent tells its own.
+    pub(crate) fn tell_old_values_with<K, P>(&self, parent: &dyn TableOrigin<K, P>, force: bool) -> bool {
+        let known = self.is_stored() || parent.enable_old_values(force);
+        if known {
+            self.tell_old_values();
+        }
+        known
+    }
+
     pub(crate) fn tells_old_values(&self) -> bool {
         self.old_values.load(Ordering::Relaxed)
     }
