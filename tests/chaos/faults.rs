@@ -268,6 +268,11 @@ impl<'a> Chaos<'a> {
         }
         self.pool.excuse_disk(slot);
         self.report.count("disks filled", 1);
+        if self.random.chance(60) {
+            // It starts on the full disk, instead of noticing it at its next flush.
+            self.pool.kill(slot, self.report);
+            self.pool.start(slot);
+        }
         self.after(2_000, 6_000, Later::FreeDisk(slot));
     }
 

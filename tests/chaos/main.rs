@@ -63,6 +63,7 @@ fn asked_for() -> bool {
 /// Episode after episode until the time is over; each has an application, topics and a seed of its own.
 fn drive(settings: &Settings) -> ExitCode {
     let begin = Instant::now();
+    scenario::check_the_checks();
     println!("chaos: {settings}");
     let mut total = report::Report::default();
     let mut brokers = match brokers::start(settings) {

@@ -28,6 +28,12 @@ pub struct Slot {
     last_words: String,
 }
 
+impl Slot {
+    fn has_excuse(&self) -> bool {
+        self.disk_excuse.is_some_and(|until| Instant::now() < until)
+    }
+}
+
 pub struct Pool {
     pub slots: Vec<Slot>,
     arguments: Arguments,
@@ -139,7 +145,8 @@ impl Pool {
                 process.ended().is_some()
             });
             let status = process.ended();
-            if !ended || !status.is_some_and(|status| status.success()) {
+            let clean = ended && status.is_some_and(|status| status.success());
+            if !clean && !self.slots[slot].has_excuse() {
                 report.violation(format!(
                     "worker {slot} does not end cleanly by SIGTERM: {status:?}, last words: {last}"
                 ));
@@ -174,7 +181,7 @@ impl Pool {
                 slot.last_words = line;
             }
             let Some(status) = status else { continue };
-            if slot.disk_excuse.is_some_and(|until| Instant::now() < until) {
+            if slot.has_excuse() {
                 report.count("stopped by a full disk", 1);
             } else {
                 report.violation(format!("worker {n} ended by itself ({status}): {}", slot.last_words));

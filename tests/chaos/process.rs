@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// Set for children alone: role and arguments, a line each.
@@ -72,10 +72,7 @@ impl Process {
 
     /// The next line it has said, without waiting.
     pub fn heard(&self) -> Option<String> {
-        match self.lines.try_recv() {
-            Ok(line) => Some(line),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-        }
+        self.lines.try_recv().ok()
     }
 
     /// Waits for a line that begins with `word`: the rest of it. Other lines go to `other`.

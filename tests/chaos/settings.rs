@@ -8,6 +8,7 @@ use crate::scenario::{self, Scenario};
 
 /// `processing.guarantee`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::enum_variant_names)] // that is what they are called
 pub enum Guarantee {
     AtLeastOnce,
     ExactlyOnce,

@@ -104,9 +104,9 @@ pub fn run(arguments: &[String]) -> ExitCode {
             }
         };
         println!("listening {}", broker.bootstrap_servers());
-        while let Some(command) = commands.recv().await {
-            panic!("no command {command}");
+        match commands.recv().await {
+            Some(command) => panic!("no command {command}"),
+            None => ExitCode::SUCCESS,
         }
-        ExitCode::SUCCESS
     })
 }

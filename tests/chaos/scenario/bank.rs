@@ -69,7 +69,6 @@ impl Processor<String, String, String, String> for Move {
         let mut store = ctx.store(balances);
         let from = store.get(&transfer.from.to_owned())?.unwrap_or(OPENING) - transfer.amount;
         if from < 0 {
-            drop(store);
             let refused = format!("{} {} refused", transfer.number, transfer.from);
             return ctx.forward(Record::new(record.key.clone(), refused, record.timestamp));
         }
@@ -81,7 +80,6 @@ impl Processor<String, String, String, String> for Move {
         } else {
             None
         };
-        drop(store);
         let entry = |account: &str, balance: i64| format!("{} {account} {balance}", transfer.number);
         let debit = entry(transfer.from, from);
         ctx.forward(Record::new(record.key.clone(), debit, record.timestamp))?;
@@ -113,7 +111,6 @@ impl Processor<String, String, String, String> for Credit {
         let mut store = ctx.store(received);
         let sum = store.get(&transfer.to.to_owned())?.unwrap_or(0) + transfer.amount;
         store.put(&transfer.to.to_owned(), &sum)?;
-        drop(store);
         let entry = format!("{} {} {sum}", transfer.number, transfer.to);
         ctx.forward(Record::new(record.key.clone(), entry, record.timestamp))
     }

@@ -1,10 +1,13 @@
 //! The applications: for each its topology, its input, and what its output must be, computed plainly.
 
 mod bank;
+mod checked;
 mod join;
 mod tables;
 mod windows;
 mod words;
+
+pub use checked::check_the_checks;
 
 use std::collections::BTreeMap;
 
