@@ -76,7 +76,7 @@ pub mod state {
 /// The single-node broker, in this process. For development, tests and single-machine deployments.
 #[cfg(feature = "embedded-broker")]
 pub mod embedded {
-    pub use kstreams_embedded_broker::{BrokerConfig, BrokerError, ConfigError, EmbeddedBroker};
+    pub use kstreams_embedded_broker::{BrokerConfig, BrokerError, ConfigError, EmbeddedBroker, fault};
 }
 
 /// What most programs need: `use kstreams::prelude::*`.

@@ -10,6 +10,7 @@ use crate::api::ApiError;
 use crate::config::broker::BrokerSettings;
 use crate::data_dir::DataDir;
 use crate::error::BrokerError;
+use crate::fault::Switchboard;
 use crate::group::GroupCoordinator;
 use crate::producer_ids::ProducerIds;
 use crate::topics::{Catalog, Topic};
@@ -25,6 +26,7 @@ pub(crate) struct Broker {
     producer_ids: ProducerIds,
     groups: Arc<GroupCoordinator>,
     address: SocketAddr,
+    faults: Arc<Switchboard>,
     // Last: the directory's lock is given up after everything in it is closed.
     data_dir: DataDir,
 }
@@ -39,7 +41,8 @@ impl Broker {
         address: SocketAddr,
         data_dir: DataDir,
     ) -> Self {
-        Broker { settings, catalog: Arc::new(catalog), producer_ids, groups, address, data_dir }
+        let (catalog, faults) = (Arc::new(catalog), Arc::default());
+        Broker { settings, catalog, producer_ids, groups, address, faults, data_dir }
     }
 
     /// The settings the broker was started with.
@@ -74,6 +77,11 @@ impl Broker {
         outcome.unwrap_or_else(|_| {
             Err(ApiError::new(ResponseError::UnknownServerError, "the deletion was cut off"))
         })
+    }
+
+    /// What is to go wrong, for tests.
+    pub(crate) fn faults(&self) -> &Arc<Switchboard> {
+        &self.faults
     }
 
     /// The address bound.

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use crate::broker::Broker;
 use crate::reply::Reply;
 use crate::router::{self, ConnectionContext, RequestError};
+use crate::stop::StopSignal;
 
 /// Room made for each read from the socket.
 const READ_BYTES: usize = 64 * 1024;
@@ -42,16 +43,26 @@ pub(crate) enum ConnectionError {
     /// Nothing came for `connections.max.idle.ms`.
     #[error("idle")]
     Idle,
+    /// A fault was injected.
+    #[error("cut by an injected fault")]
+    Cut,
 }
 
 /// Answers requests until the client closes the connection, sends something unanswerable, or the broker stops.
 pub(crate) async fn serve(broker: Arc<Broker>, socket: TcpStream, context: ConnectionContext) {
     let (id, peer) = (context.id, context.peer);
-    let mut connection = Connection { socket, buffer: BytesMut::new(), context, broker };
-    match connection.run().await {
+    broker.faults().connected(id, context.link.clone());
+    let is_cut = context.link.is_cut();
+    let mut connection = Connection { socket, buffer: BytesMut::new(), context, is_cut, broker };
+    let outcome = connection.run().await;
+    connection.broker.faults().disconnected(id);
+    match outcome {
         Ok(()) => tracing::debug!(connection = id, %peer, "connection closed"),
         Err(ConnectionError::Io(error)) => tracing::debug!(connection = id, %peer, %error, "connection lost"),
         Err(ConnectionError::Idle) => tracing::debug!(connection = id, %peer, "idle connection closed"),
+        Err(ConnectionError::Cut) => {
+            tracing::debug!(connection = id, %peer, "connection cut by an injected fault")
+        }
         Err(error) => tracing::warn!(connection = id, %peer, %error, "connection closed by the broker"),
     }
 }
@@ -61,20 +72,40 @@ struct Connection {
     /// Received, not yet handled: at most one incomplete frame at its end.
     buffer: BytesMut,
     context: ConnectionContext,
+    /// Given when a fault breaks the connection.
+    is_cut: StopSignal,
     broker: Arc<Broker>,
 }
 
 impl Connection {
     async fn run(&mut self) -> Result<(), ConnectionError> {
         while let Some(frame) = self.next_frame().await? {
-            match router::route(&self.broker, &self.context, frame).await? {
+            match self.answer(frame).await? {
                 Reply::Frame(mut frame) => self.socket.write_all_buf(&mut frame).await?,
                 Reply::Nothing => {}
+                Reply::Cut => return Err(ConnectionError::Cut),
                 Reply::Close(reason) => return Err(ConnectionError::Closed(reason)),
             }
         }
         self.say_goodbye().await;
         Ok(())
+    }
+
+    /// Handles a request. If the connection breaks meanwhile, the client sees that at once; what it asked for still
+    /// happens, or a fault of the network would cut what the broker does in two.
+    async fn answer(&mut self, frame: Bytes) -> Result<Reply, ConnectionError> {
+        let Connection { socket, context, is_cut, broker, .. } = self;
+        let answer = router::route(broker, context, frame);
+        tokio::pin!(answer);
+        tokio::select! {
+            biased;
+            reply = &mut answer => return Ok(reply?),
+            () = is_cut.stopped() => {}
+        }
+        // It may be closed already.
+        let _ = socket.shutdown().await;
+        answer.await?;
+        Err(ConnectionError::Cut)
     }
 
     /// Ends the stream after the last answer. Closing a socket that still has requests to read would reset it, and
@@ -111,7 +142,7 @@ impl Connection {
     async fn read_some(&mut self) -> Result<bool, ConnectionError> {
         let idle = self.broker.settings().idle_ms.map_or(Duration::MAX, Duration::from_millis);
         let missing = self.announced_size()?.map_or(0, |size| (size + 4).saturating_sub(self.buffer.len()));
-        let Connection { socket, buffer, context, .. } = self;
+        let Connection { socket, buffer, context, is_cut, .. } = self;
         let read = async {
             // Room is made when there is something to read: idle connections hold none.
             socket.readable().await?;
@@ -121,6 +152,7 @@ impl Connection {
         let read = tokio::select! {
             biased;
             () = context.stopping.stopped() => return Ok(false),
+            () = is_cut.stopped() => return Err(ConnectionError::Cut),
             read = tokio::time::timeout(idle, read) => read,
         };
         match read.map_err(|_| ConnectionError::Idle)?? {

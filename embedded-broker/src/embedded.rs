@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
@@ -14,12 +15,16 @@ use crate::config::BrokerConfig;
 use crate::config::broker::BrokerSettings;
 use crate::data_dir::DataDir;
 use crate::error::BrokerError;
+use crate::fault::Faults;
 use crate::group::{GroupConfig, GroupCoordinator};
 use crate::maintenance;
 use crate::producer_ids::ProducerIds;
 use crate::server;
 use crate::stop::{self, StopSender};
 use crate::topics::{Catalog, NewTopic, OFFSETS_TOPIC, Opener, Store};
+
+/// How long a killed broker waits for a write that hangs.
+const KILL_BOUND: Duration = Duration::from_secs(10);
 
 /// A running broker.
 ///
@@ -104,6 +109,28 @@ impl EmbeddedBroker {
         self.broker.data_dir().path()
     }
 
+    /// Faults to inject while it runs, for tests of its clients.
+    pub fn faults(&self) -> Faults {
+        Faults::of(&self.broker)
+    }
+
+    /// Stops like a crash, as dropping does, and waits until nothing of the broker is left: its directory can be
+    /// changed or given to another broker then. Writes that have begun are finished.
+    pub async fn kill(mut self) {
+        self.stopping.stop();
+        let Some(Tasks { runtime, .. }) = self.tasks.take() else { return };
+        let (done, killed) = tokio::sync::oneshot::channel();
+        // It blocks, which a thread of the caller's runtime must not.
+        std::thread::spawn(move || {
+            runtime.shutdown_timeout(KILL_BOUND);
+            // Nobody waits when the caller gave up.
+            let _ = done.send(());
+        });
+        // An error: the thread is gone, and the runtime with it.
+        let _ = killed.await;
+        self.broker.data_dir().discard_temporary();
+    }
+
     /// Stops cleanly: accepts nothing more, answers what is in flight (at most five seconds), flushes and closes the
     /// logs, and notes that the next start can skip checking them.
     ///
@@ -143,9 +170,10 @@ fn open(config: BrokerConfig, address: io::Result<SocketAddr>) -> Result<Broker,
     let address = address.map_err(|source| BrokerError::Listen { address: config.listen.clone(), source })?;
     let settings = BrokerSettings::new(&config.settings)?;
     let data_dir = DataDir::open(config.data_dir.as_deref())?;
-    let opener = Opener { clock: config.clock.clone(), disk: config.disk, clean: data_dir.was_clean() };
-    let catalog = Catalog::open(Store::open(data_dir.path())?, opener, &settings.given)?;
-    let producer_ids = ProducerIds::open(data_dir.path())?;
+    let disk = config.disk;
+    let opener = Opener { clock: config.clock.clone(), disk: disk.clone(), clean: data_dir.was_clean() };
+    let catalog = Catalog::open(Store::open(data_dir.path())?.on(disk.clone()), opener, &settings.given)?;
+    let producer_ids = ProducerIds::open(data_dir.path())?.on(disk);
     let groups = open_groups(&catalog, &settings, config.clock.clone())?;
     Ok(Broker::new(settings, catalog, producer_ids, groups, address, data_dir))
 }

@@ -39,6 +39,7 @@ mod group;
 mod log;
 mod maintenance;
 mod producer_ids;
+mod refuse;
 mod reply;
 mod request_check;
 mod request_shapes;

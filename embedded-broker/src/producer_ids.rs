@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::data_dir::write_atomically;
 use crate::error::BrokerError;
+use crate::log::{Disk, DiskOp};
 
 /// Ids reserved by one write; those a stopped broker has not handed out are lost (as in Apache Kafka).
 const BLOCK: i64 = 1000;
@@ -16,6 +17,7 @@ const BLOCK: i64 = 1000;
 #[derive(Debug)]
 pub(crate) struct ProducerIds {
     path: PathBuf,
+    disk: Disk,
     block: Mutex<Block>,
 }
 
@@ -37,7 +39,12 @@ impl ProducerIds {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(source) => return Err(BrokerError::storage("read", path, source)),
         };
-        Ok(ProducerIds { path, block: Mutex::new(Block { next, end: next }) })
+        Ok(ProducerIds { path, disk: Disk::default(), block: Mutex::new(Block { next, end: next }) })
+    }
+
+    /// With a disk on which things go wrong on purpose.
+    pub(crate) fn on(self, disk: Disk) -> Self {
+        ProducerIds { disk, ..self }
     }
 
     /// The next id.
@@ -45,7 +52,9 @@ impl ProducerIds {
         let mut block = self.block.lock();
         if block.next == block.end {
             let end = block.end + BLOCK;
-            write_atomically(&self.path, format!("{end}\n").as_bytes())
+            self.disk
+                .allow(DiskOp::Write, &self.path)
+                .and_then(|()| write_atomically(&self.path, format!("{end}\n").as_bytes()))
                 .map_err(|source| BrokerError::storage("write", &self.path, source))?;
             block.end = end;
         }

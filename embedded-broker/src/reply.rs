@@ -19,6 +19,8 @@ pub(crate) enum Reply {
     Nothing,
     /// The connection is closed without an answer; the text says why.
     Close(String),
+    /// An injected fault closes the connection without an answer.
+    Cut,
 }
 
 /// Turns a handler's result into a [`Reply`].

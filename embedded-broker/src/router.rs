@@ -1,13 +1,17 @@
 //! From a request frame to its handler: the table of supported APIs and versions, and the one place that checks them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
+use kafka_protocol::ResponseError;
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Decodable, Message, StrBytes, VersionRange};
 
 use crate::api;
 use crate::broker::Broker;
+use crate::fault::{Effect, Link};
+use crate::refuse::Refuse;
 use crate::reply::{IntoReply, Reply};
 use crate::request_check;
 use crate::request_shapes::shape_of;
@@ -39,6 +43,8 @@ pub(crate) struct ConnectionContext {
     pub(crate) local: SocketAddr,
     /// Given when the broker stops: whoever waits answers at once.
     pub(crate) stopping: StopSignal,
+    /// The connection as faults see it.
+    pub(crate) link: Arc<Link>,
 }
 
 impl RequestContext {
@@ -102,11 +108,20 @@ macro_rules! routes {
             assert!(codec.min <= $min && $max <= codec.max);
         };)*
 
-        async fn dispatch(broker: &Broker, ctx: &RequestContext, body: Bytes) -> Result<Reply, RequestError> {
+        /// Runs the handler, or refuses the request in its stead.
+        async fn dispatch(
+            broker: &Broker,
+            ctx: &RequestContext,
+            body: Bytes,
+            refusal: Option<ResponseError>,
+        ) -> Result<Reply, RequestError> {
             match ctx.api_key {
                 $(ApiKey::$key => {
                     let request = decode::<$request>(ctx, body)?;
-                    api::$module::handle(broker, ctx, request).await.into_reply(ctx)
+                    match refusal.or_else(|| broker.faults().refusal(request.coordinator())) {
+                        None => api::$module::handle(broker, ctx, request).await.into_reply(ctx),
+                        Some(error) => request.refuse(error, ctx.api_version).into_reply(ctx),
+                    }
                 })*
                 key => Err(RequestError::Unsupported { key: key as i16, version: ctx.api_version }),
             }
@@ -177,7 +192,33 @@ pub(crate) async fn route(
     if !supported {
         return api::api_versions::unsupported_version().into_reply(&ctx);
     }
-    dispatch(broker, &ctx, frame).await
+    connection.link.belongs_to(&ctx.client_id);
+    serve(broker, &ctx, frame).await
+}
+
+/// Answers the request, unless a fault was injected that it fits.
+async fn serve(broker: &Broker, ctx: &RequestContext, body: Bytes) -> Result<Reply, RequestError> {
+    let Some(rule) = broker.faults().strike(ctx) else {
+        return dispatch(broker, ctx, body, None).await;
+    };
+    let (mut stopping, mut cut, mut lifted) =
+        (ctx.connection.stopping.clone(), ctx.connection.link.is_cut(), rule.lifted());
+    match rule.effect() {
+        Effect::Refuse(error) => return dispatch(broker, ctx, body, Some(error)).await,
+        Effect::Disconnect => return Ok(Reply::Cut),
+        Effect::LoseAnswer => return dispatch(broker, ctx, body, None).await.map(|_| Reply::Cut),
+        Effect::Delay(by) => tokio::select! {
+            () = tokio::time::sleep(by) => {}
+            () = stopping.stopped() => {}
+            () = cut.stopped() => return Ok(Reply::Cut),
+        },
+        Effect::Hold => tokio::select! {
+            () = lifted.stopped() => {}
+            () = stopping.stopped() => {}
+            () = cut.stopped() => return Ok(Reply::Cut),
+        },
+    }
+    dispatch(broker, ctx, body, None).await
 }
 
 fn malformed_header(reason: &str) -> RequestError {
@@ -203,7 +244,7 @@ pub(crate) fn test_context(api_key: ApiKey, api_version: i16) -> RequestContext 
         api_version,
         correlation_id: 77,
         client_id: StrBytes::from_static_str("test"),
-        connection: ConnectionContext { id: 1, peer: address, local: address, stopping },
+        connection: ConnectionContext { id: 1, peer: address, local: address, stopping, link: Link::new() },
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use crate::broker::Broker;
 use crate::connection;
 use crate::error::BrokerError;
+use crate::fault::Link;
 use crate::router::ConnectionContext;
 use crate::stop::StopSignal;
 
@@ -83,5 +84,5 @@ async fn accept_all(
 }
 
 fn context(id: u64, peer: SocketAddr, local: SocketAddr, stopping: StopSignal) -> ConnectionContext {
-    ConnectionContext { id, peer, local, stopping }
+    ConnectionContext { id, peer, local, stopping, link: Link::new() }
 }

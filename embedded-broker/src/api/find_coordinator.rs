@@ -7,6 +7,7 @@ use kafka_protocol::protocol::StrBytes;
 
 use crate::api::NONE;
 use crate::broker::{Broker, NODE_ID};
+use crate::fault;
 use crate::router::RequestContext;
 
 /// Key types: a group's id, a transactional id. Version 6 adds share groups (2), which this broker doesn't have.
@@ -42,16 +43,24 @@ fn coordinator(broker: &Broker, ctx: &RequestContext, key_type: i8, key: &StrByt
         TRANSACTION => Some("the transactional id is empty"),
         _ => Some("this broker coordinates groups (key type 0) and transactions (key type 1) only"),
     };
-    let coordinator = Coordinator::default().with_key(key.clone());
-    if let Some(reason) = refusal {
-        return coordinator
-            .with_error_code(ResponseError::InvalidRequest.code())
+    let refused = |error: ResponseError, reason: &'static str| {
+        Coordinator::default()
+            .with_key(key.clone())
+            .with_error_code(error.code())
             .with_error_message(Some(StrBytes::from_static_str(reason)))
             .with_node_id(BrokerId(-1))
-            .with_port(-1);
+            .with_port(-1)
+    };
+    if let Some(reason) = refusal {
+        return refused(ResponseError::InvalidRequest, reason);
+    }
+    let kind = if key_type == GROUP { fault::Coordinator::Group } else { fault::Coordinator::Transaction };
+    if broker.faults().is_lost(kind) {
+        return refused(ResponseError::CoordinatorNotAvailable, "the coordinator is lost");
     }
     let address = broker.advertised(ctx.connection.local);
-    coordinator
+    Coordinator::default()
+        .with_key(key.clone())
         .with_error_code(NONE)
         .with_node_id(NODE_ID)
         .with_host(StrBytes::from_string(address.ip().to_string()))

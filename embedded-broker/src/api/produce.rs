@@ -3,6 +3,9 @@
 //! On one node an append is replicated as soon as it is in the log, so `acks=1` and `acks=all` differ only in that
 //! `acks=all` honours `min.insync.replicas`.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -16,6 +19,7 @@ use crate::broker::Broker;
 use crate::log::{Appended, Log};
 use crate::reply::{IntoReply, Reply};
 use crate::router::{RequestContext, RequestError};
+use crate::topics::Topic;
 
 /// The answer, or with `acks=0` none.
 pub(crate) struct ProduceReply {
@@ -37,6 +41,46 @@ impl IntoReply for ProduceReply {
     }
 }
 
+/// The answer to a request that is not looked at.
+pub(crate) fn refused(request: ProduceRequest, error: ResponseError, version: i16) -> ProduceReply {
+    let refused = |partition: PartitionProduceData| {
+        respond(version, partition.index, Err(ApiError::new(error, error.to_string())))
+    };
+    let topics = request.topic_data.into_iter().map(|topic| {
+        TopicProduceResponse::default()
+            .with_name(topic.name)
+            .with_topic_id(topic.topic_id)
+            .with_partition_responses(topic.partition_data.into_iter().map(refused).collect())
+    });
+    let response = ProduceResponse::default().with_responses(topics.collect());
+    ProduceReply { response, wanted: request.acks != 0 }
+}
+
+/// Waits, at most as long as the client does, until none of the request's partitions is paused by a fault.
+async fn wait_while_paused(broker: &Broker, ctx: &RequestContext, request: &ProduceRequest) {
+    let paused = broker.faults().paused();
+    if paused.is_none() {
+        return;
+    }
+    let mut partitions = Vec::new();
+    for data in &request.topic_data {
+        if let Some(topic) = find_topic(broker, ctx, data) {
+            partitions.extend(data.partition_data.iter().map(|data| (topic.name.to_string(), data.index)));
+        }
+    }
+    let at_most = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let mut stopping = ctx.connection.stopping.clone();
+    tokio::select! {
+        () = paused.resumed(&partitions, at_most) => {}
+        () = stopping.stopped() => {}
+    }
+}
+
+fn find_topic(broker: &Broker, ctx: &RequestContext, data: &TopicProduceData) -> Option<Arc<Topic>> {
+    let catalog = broker.catalog();
+    if ctx.api_version >= 13 { catalog.topic_by_id(data.topic_id) } else { catalog.topic(&data.name) }
+}
+
 /// Appends to each partition on its own.
 pub(crate) async fn handle(broker: &Broker, ctx: &RequestContext, request: ProduceRequest) -> ProduceReply {
     let acks = request.acks;
@@ -48,6 +92,9 @@ pub(crate) async fn handle(broker: &Broker, ctx: &RequestContext, request: Produ
     } else {
         None
     };
+    if refused.is_none() {
+        wait_while_paused(broker, ctx, &request).await;
+    }
     let mut responses = Vec::with_capacity(request.topic_data.len());
     for topic in request.topic_data {
         responses.push(append_to_topic(broker, ctx, topic, acks, refused.as_ref()));
@@ -62,11 +109,10 @@ fn append_to_topic(
     acks: i16,
     refused: Option<&ApiError>,
 ) -> TopicProduceResponse {
-    let topic = if ctx.api_version >= 13 {
-        broker.catalog().topic_by_id(data.topic_id).ok_or(ResponseError::UnknownTopicId)
-    } else {
-        broker.catalog().topic(&data.name).ok_or(ResponseError::UnknownTopicOrPartition)
-    };
+    let topic = find_topic(broker, ctx, &data).ok_or(match ctx.api_version {
+        13.. => ResponseError::UnknownTopicId,
+        _ => ResponseError::UnknownTopicOrPartition,
+    });
     let append = |partition: PartitionProduceData| {
         let index = partition.index;
         let outcome = match (refused, &topic) {
@@ -80,6 +126,9 @@ fn append_to_topic(
                 let message = "min.insync.replicas is larger than 1, and this broker is the only one";
                 Err(ApiError::new(ResponseError::NotEnoughReplicas, message))
             }
+            (None, Ok(topic)) if broker.faults().paused().is_paused(&topic.name, index) => Err(
+                ApiError::new(ResponseError::RequestTimedOut, "the partition is paused by an injected fault"),
+            ),
             (None, Ok(topic)) => topic
                 .log(index)
                 .map_err(|error| ApiError::new(error, error.to_string()))

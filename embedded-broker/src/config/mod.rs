@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::clock::{SharedClock, SystemClock};
-use crate::fault::DiskFaults;
+use crate::fault::{DiskFaults, VolatileDisk};
 use crate::log::Disk;
 use key::ConfigKey;
 
@@ -101,7 +101,15 @@ impl BrokerConfig {
     /// Lets `faults` decide which changes to the logs' files fail, for tests of what a broken or full disk does.
     #[must_use]
     pub fn disk_faults(mut self, faults: Arc<dyn DiskFaults>) -> Self {
-        self.disk = Disk::with_faults(faults);
+        self.disk.faults = Some(faults);
+        self
+    }
+
+    /// Writes through `disk`, which can lose what was never made durable, for tests of power cuts. Every write costs
+    /// more then.
+    #[must_use]
+    pub fn volatile_disk(mut self, disk: &VolatileDisk) -> Self {
+        self.disk.volatile = Some(disk.clone());
         self
     }
 

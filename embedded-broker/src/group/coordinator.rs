@@ -91,17 +91,31 @@ impl GroupCoordinator {
             wake: Notify::new(),
             closed: AtomicBool::new(false),
         };
-        let mut loaded = load::load(&*coordinator.log, coordinator.now())?;
+        coordinator.reload()?;
+        Ok(Arc::new(coordinator))
+    }
+
+    /// Takes what the log says of offsets and groups in the place of what was in memory.
+    pub(crate) fn reload(&self) -> Result<(), ReplayError> {
+        let mut loaded = load::load(&*self.log, self.now())?;
         for group in &mut loaded {
-            let env = coordinator.env();
+            let env = self.env();
             group.shrink_to_max_size(&env);
             group.advance(&env);
-            coordinator.note_deadline(group);
+            self.note_deadline(group);
         }
         tracing::debug!(groups = loaded.len(), "committed offsets and groups loaded");
         let by_id = loaded.into_iter().map(|group| (group.id().clone(), Arc::new(Mutex::new(group))));
-        coordinator.groups.write().extend(by_id);
-        Ok(Arc::new(coordinator))
+        *self.groups.write() = by_id.collect();
+        Ok(())
+    }
+
+    /// Loses every group from memory: what was parked is answered `NOT_COORDINATOR`.
+    pub(crate) fn forget(&self) {
+        self.for_each_group(|group, env| {
+            group.answer_parked(ResponseError::NotCoordinator);
+            group.die(env.now);
+        });
     }
 
     /// Does what is due, until the broker stops; then answers every request still parked.
@@ -240,11 +254,7 @@ impl GroupCoordinator {
         version: i16,
         client: Client,
     ) -> JoinGroupResponse {
-        let mut response = self.join_any_version(request, version, client).await;
-        if version < NULL_PROTOCOL_VERSION {
-            response.protocol_name.get_or_insert_default();
-        }
-        response
+        name_protocol(self.join_any_version(request, version, client).await, version)
     }
 
     async fn join_any_version(
@@ -423,6 +433,19 @@ impl GroupCoordinator {
     pub(crate) fn delete_group(&self, id: &StrBytes) -> Result<(), ResponseError> {
         self.with_group(id, |group, env| group.delete(env)).unwrap_or(Err(ResponseError::GroupIdNotFound))
     }
+}
+
+/// The answer to a join that is not let in.
+pub(crate) fn refuse_join(member_id: StrBytes, error: ResponseError, version: i16) -> JoinGroupResponse {
+    name_protocol(join_error(member_id, error), version)
+}
+
+/// Gives the protocol a name where the version can't do without.
+fn name_protocol(mut response: JoinGroupResponse, version: i16) -> JoinGroupResponse {
+    if version < NULL_PROTOCOL_VERSION {
+        response.protocol_name.get_or_insert_default();
+    }
+    response
 }
 
 /// The error code of a result.

@@ -26,5 +26,6 @@ mod timers;
 mod tests;
 
 pub(crate) use config::GroupConfig;
-pub(crate) use coordinator::{FetchedPartition, FetchedTopic, GroupCoordinator};
+pub(crate) use coordinator::{FetchedPartition, FetchedTopic, GroupCoordinator, refuse_join};
 pub(crate) use member::Client;
+pub(crate) use offsets::refuse_commit;

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::LogError;
+use crate::fault::{Change, VolatileDisk};
 
 /// A kind of change to the file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,32 +46,53 @@ pub trait DiskFaults: Send + Sync + fmt::Debug {
 /// The file system as the log changes it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
-    faults: Option<Arc<dyn DiskFaults>>,
+    /// Decides which operations fail.
+    pub(crate) faults: Option<Arc<dyn DiskFaults>>,
+    /// Knows what is not durable.
+    pub(crate) volatile: Option<VolatileDisk>,
 }
 
 impl Disk {
     /// A disk on which `faults` decides what fails.
+    #[cfg(test)]
     pub(crate) fn with_faults(faults: Arc<dyn DiskFaults>) -> Self {
-        Disk { faults: Some(faults) }
+        Disk { faults: Some(faults), volatile: None }
     }
 
-    fn check(&self, op: DiskOp, path: &Path) -> io::Result<()> {
+    /// Whether a change other than a write may happen.
+    fn check(&self, op: DiskOp, path: &Path, change: Change<'_>) -> io::Result<()> {
         match self.faults.as_ref().and_then(|faults| faults.check(op, path, 0)) {
-            None => Ok(()),
+            None => self.before(change),
             Some(DiskFault::Fail(error) | DiskFault::Short(_, error)) => Err(error),
+        }
+    }
+
+    /// Whether something may happen that is not taken apart: it makes itself durable, as a whole.
+    pub(crate) fn allow(&self, op: DiskOp, path: &Path) -> io::Result<()> {
+        self.check(op, path, Change::Whole)
+    }
+
+    fn before(&self, change: Change<'_>) -> io::Result<()> {
+        self.volatile.as_ref().map_or(Ok(()), |disk| disk.before(change))
+    }
+
+    fn synced(&self, path: &Path) {
+        if let Some(disk) = &self.volatile {
+            disk.synced(path);
         }
     }
 
     /// Opens a file for reading and writing, creating it if it is missing.
     pub(crate) fn open_or_create(&self, path: &Path) -> Result<File, LogError> {
-        self.check(DiskOp::Create, path)
+        let change = if path.exists() { Change::Open } else { Change::Create(path) };
+        self.check(DiskOp::Create, path, change)
             .and_then(|()| OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path))
             .map_err(LogError::io("create", path))
     }
 
     /// Creates a file, emptying it if it is there.
     pub(crate) fn create_empty(&self, path: &Path) -> Result<File, LogError> {
-        self.check(DiskOp::Create, path)
+        self.check(DiskOp::Create, path, Change::Create(path))
             .and_then(|()| OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path))
             .map_err(LogError::io("create", path))
     }
@@ -83,46 +105,52 @@ impl Disk {
         bytes: &[u8],
         position: u64,
     ) -> Result<(), LogError> {
-        let result =
-            match self.faults.as_ref().and_then(|faults| faults.check(DiskOp::Write, path, bytes.len())) {
-                None => file.write_all_at(bytes, position),
-                Some(DiskFault::Fail(error)) => Err(error),
-                Some(DiskFault::Short(len, error)) => {
-                    file.write_all_at(bytes.get(..len).unwrap_or(bytes), position).and(Err(error))
-                }
-            };
-        result.map_err(LogError::io("write", path))
+        let fault = self.faults.as_ref().and_then(|faults| faults.check(DiskOp::Write, path, bytes.len()));
+        let (bytes, outcome) = match fault {
+            None => (bytes, Ok(())),
+            Some(DiskFault::Fail(error)) => (&bytes[..0], Err(error)),
+            Some(DiskFault::Short(len, error)) => (bytes.get(..len).unwrap_or(bytes), Err(error)),
+        };
+        self.before(Change::Write(path, position, bytes.len()))
+            .and_then(|()| file.write_all_at(bytes, position))
+            .and(outcome)
+            .map_err(LogError::io("write", path))
     }
 
     /// Cuts (or extends) a file to `len` bytes.
     pub(crate) fn set_len(&self, file: &File, path: &Path, len: u64) -> Result<(), LogError> {
-        self.check(DiskOp::Truncate, path)
+        self.check(DiskOp::Truncate, path, Change::Truncate(path, len))
             .and_then(|()| file.set_len(len))
             .map_err(LogError::io("truncate", path))
     }
 
     /// Makes a file's bytes survive a power failure.
     pub(crate) fn sync(&self, file: &File, path: &Path) -> Result<(), LogError> {
-        self.check(DiskOp::Sync, path).and_then(|()| file.sync_data()).map_err(LogError::io("fsync", path))
+        self.check(DiskOp::Sync, path, Change::Sync)
+            .and_then(|()| file.sync_data())
+            .map(|()| self.synced(path))
+            .map_err(LogError::io("fsync", path))
     }
 
     /// Makes a directory's entries (created, renamed, deleted files) survive a power failure.
     pub(crate) fn sync_dir(&self, dir: &Path) -> Result<(), LogError> {
-        self.check(DiskOp::Sync, dir)
+        self.check(DiskOp::Sync, dir, Change::Sync)
             .and_then(|()| File::open(dir)?.sync_all())
+            .map(|()| self.synced(dir))
             .map_err(LogError::io("fsync directory", dir))
     }
 
     /// Renames a file, replacing `to`.
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> Result<(), LogError> {
-        self.check(DiskOp::Rename, from)
+        self.check(DiskOp::Rename, from, Change::Rename(from, to))
             .and_then(|()| fs::rename(from, to))
             .map_err(LogError::io("rename", from))
     }
 
     /// Deletes a file; one that is not there is no error.
     pub(crate) fn remove(&self, path: &Path) -> Result<(), LogError> {
-        let result = self.check(DiskOp::Remove, path).and_then(|()| fs::remove_file(path));
+        let result =
+            self.check(DiskOp::Remove, path, Change::Remove(path)).and_then(|()| fs::remove_file(path));
         match result {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other.map_err(LogError::io("delete", path)),

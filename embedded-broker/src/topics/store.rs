@@ -18,6 +18,7 @@ use uuid::Uuid;
 use crate::config::Settings;
 use crate::data_dir::{parse_properties, sync_directory, write_atomically};
 use crate::error::BrokerError;
+use crate::log::{Disk, DiskOp};
 
 /// What `topic.properties` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,17 +34,24 @@ pub(crate) struct Stored {
 pub(crate) struct Store {
     topics: PathBuf,
     deleted: PathBuf,
+    disk: Disk,
 }
 
 impl Store {
     /// Opens or creates the directories below `data_dir`.
     pub(crate) fn open(data_dir: &Path) -> Result<Self, BrokerError> {
-        let store = Store { topics: data_dir.join("topics"), deleted: data_dir.join("deleted") };
+        let (topics, deleted) = (data_dir.join("topics"), data_dir.join("deleted"));
+        let store = Store { topics, deleted, disk: Disk::default() };
         for dir in [&store.topics, &store.deleted] {
             fs::create_dir_all(dir)
                 .map_err(|source| BrokerError::storage("create directory", dir, source))?;
         }
         Ok(store)
+    }
+
+    /// With a disk on which things go wrong on purpose.
+    pub(crate) fn on(self, disk: Disk) -> Self {
+        Store { disk, ..self }
     }
 
     /// Where a partition's log lives.
@@ -74,7 +82,10 @@ impl Store {
     /// new topic would otherwise share the directory of an old one.
     pub(crate) fn begin(&self, topic: &str) -> Result<(), BrokerError> {
         let dir = self.topics.join(topic);
-        fs::create_dir(&dir).map_err(|source| BrokerError::storage("create directory", dir, source))
+        self.disk
+            .allow(DiskOp::Create, &dir)
+            .and_then(|()| fs::create_dir(&dir))
+            .map_err(|source| BrokerError::storage("create directory", dir, source))
     }
 
     /// Writes a topic's file: creates the topic or changes its partitions and settings.
@@ -85,7 +96,9 @@ impl Store {
             text.push_str(&format!("config.{name}={value}\n"));
         }
         let path = dir.join("topic.properties");
-        write_atomically(&path, text.as_bytes())
+        self.disk
+            .allow(DiskOp::Write, &path)
+            .and_then(|()| write_atomically(&path, text.as_bytes()))
             .and_then(|()| sync_directory(&self.topics))
             .map_err(|source| BrokerError::storage("write", path, source))
     }
@@ -93,7 +106,9 @@ impl Store {
     /// Takes the topic out of existence; returns the directory whose files are still to be removed.
     pub(crate) fn retire(&self, topic: &str, id: Uuid) -> Result<PathBuf, BrokerError> {
         let (from, to) = (self.topics.join(topic), self.deleted.join(id.to_string()));
-        fs::rename(&from, &to)
+        self.disk
+            .allow(DiskOp::Rename, &from)
+            .and_then(|()| fs::rename(&from, &to))
             .and_then(|()| sync_directory(&self.topics))
             .map_err(|source| BrokerError::storage("remove topic directory", from, source))?;
         Ok(to)

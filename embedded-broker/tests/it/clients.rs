@@ -16,7 +16,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use crate::support::{Broker, PATIENCE, block_on};
 
-fn config(broker: &Broker) -> ClientConfig {
+pub(crate) fn config(broker: &Broker) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &broker.address);
     config
@@ -26,12 +26,12 @@ fn admin(broker: &Broker) -> AdminClient<DefaultClientContext> {
     config(broker).create().unwrap()
 }
 
-fn create(broker: &Broker, name: &str, partitions: i32) {
+pub(crate) fn create(broker: &Broker, name: &str, partitions: i32) {
     let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
     block_on(admin(broker).create_topics([&topic], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
 }
 
-fn consumer(broker: &Broker, group: &str, extra: &[(&str, &str)]) -> BaseConsumer {
+pub(crate) fn consumer(broker: &Broker, group: &str, extra: &[(&str, &str)]) -> BaseConsumer {
     let mut config = config(broker);
     config.set("group.id", group).set("auto.offset.reset", "earliest").set("enable.auto.commit", "false");
     // Quick to notice each other.
@@ -43,7 +43,7 @@ fn consumer(broker: &Broker, group: &str, extra: &[(&str, &str)]) -> BaseConsume
 }
 
 /// Polls the consumers in turn until `done` has seen enough.
-fn poll_until(
+pub(crate) fn poll_until(
     consumers: &[&BaseConsumer],
     what: &str,
     mut done: impl FnMut(usize, Option<(i32, i64, String)>) -> bool,
@@ -64,7 +64,12 @@ fn poll_until(
     }
 }
 
-fn produce(producer: &BaseProducer, topic: &str, partition: i32, values: impl Iterator<Item = String>) {
+pub(crate) fn produce(
+    producer: &BaseProducer,
+    topic: &str,
+    partition: i32,
+    values: impl Iterator<Item = String>,
+) {
     for value in values {
         producer.send(BaseRecord::<(), str>::to(topic).partition(partition).payload(&value)).unwrap();
     }

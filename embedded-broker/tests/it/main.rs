@@ -5,11 +5,14 @@
 mod clients;
 mod configs;
 mod crash;
+mod faults;
 mod fetch;
 mod group_members;
 mod groups;
 mod life;
+mod power;
 mod protocol;
+mod refusals;
 mod storage;
 mod support;
 mod topics;

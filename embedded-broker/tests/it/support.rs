@@ -19,6 +19,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, Request, Str
 use kafka_protocol::records::{
     Compression, Record, RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
+use kstreams_embedded_broker::fault::Faults;
 use kstreams_embedded_broker::{BrokerConfig, EmbeddedBroker};
 
 /// How long a test waits for anything before it fails. Long, because machines that test are often busy: only a hang may
@@ -55,6 +56,16 @@ impl Broker {
     /// A clean stop.
     pub(crate) fn stop(mut self) {
         block_on(self.running.take().unwrap().shutdown()).unwrap();
+    }
+
+    /// Faults to inject.
+    pub(crate) fn faults(&self) -> Faults {
+        self.running.as_ref().unwrap().faults()
+    }
+
+    /// Stops it like a crash.
+    pub(crate) fn kill(mut self) {
+        block_on(self.running.take().unwrap().kill());
     }
 
     /// A connection.

@@ -165,6 +165,7 @@ mod tests {
             log: Err(ResponseError::UnknownServerError),
             offset: 0,
             max_bytes: 0,
+            paused: false,
             outcome,
         }
     }

@@ -44,6 +44,13 @@ pub(crate) async fn handle(broker: &Broker, ctx: &RequestContext, request: Fetch
     FetchReply { error: None, topics: fetch.topics }
 }
 
+/// The answer to a request that is not looked at.
+pub(crate) fn refused(request: &FetchRequest, error: ResponseError) -> FetchReply {
+    let refused = |topic| TopicFetch::new(topic, |partition| PartitionFetch::new(partition, Err(error)));
+    let topics = request.topics.iter().map(refused);
+    FetchReply { error: None, topics: topics.collect() }
+}
+
 /// One request on its way: what was asked for and what has been read.
 struct Fetch {
     topics: Vec<TopicFetch>,
@@ -65,6 +72,8 @@ pub(crate) struct PartitionFetch {
     log: Result<Arc<Log>, ResponseError>,
     offset: i64,
     max_bytes: usize,
+    /// By an injected fault: nothing is read. Nothing can be appended meanwhile either, so asking once is enough.
+    paused: bool,
     /// What was read, or why nothing could be.
     pub(crate) outcome: Result<Read, ResponseError>,
 }
@@ -168,14 +177,14 @@ impl TopicFetch {
                 }
                 Err(error) => Err(*error),
             };
-            PartitionFetch {
-                index: asked.partition,
-                log,
-                offset: asked.fetch_offset,
-                max_bytes: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
-                outcome: Ok(Read::default()),
-            }
+            let paused = broker.faults().paused();
+            let paused = topic.as_ref().is_ok_and(|topic| paused.is_paused(&topic.name, asked.partition));
+            PartitionFetch { paused, ..PartitionFetch::new(asked, log) }
         };
+        TopicFetch::new(asked, partition)
+    }
+
+    fn new(asked: &FetchTopic, partition: impl Fn(&FetchPartition) -> PartitionFetch) -> Self {
         TopicFetch {
             name: asked.topic.clone(),
             id: asked.topic_id,
@@ -185,6 +194,17 @@ impl TopicFetch {
 }
 
 impl PartitionFetch {
+    fn new(asked: &FetchPartition, log: Result<Arc<Log>, ResponseError>) -> Self {
+        PartitionFetch {
+            index: asked.partition,
+            offset: asked.fetch_offset,
+            max_bytes: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
+            paused: false,
+            outcome: log.as_ref().map(|_| Read::default()).map_err(|error| *error),
+            log,
+        }
+    }
+
     fn bytes(&self) -> usize {
         self.outcome.as_ref().map_or(0, |read| read.records.len())
     }
@@ -193,6 +213,17 @@ impl PartitionFetch {
         let log = self.log.as_ref().map_err(|error| *error)?;
         let (end, stable) = (log.end_offset(), log.last_stable_offset());
         let upper = if read_committed { stable } else { end };
+        if self.paused {
+            let (high_watermark, log_start_offset) = (end, log.log_start_offset());
+            let records = Bytes::new();
+            return Ok(Read {
+                high_watermark,
+                last_stable_offset: stable,
+                log_start_offset,
+                records,
+                read_committed,
+            });
+        }
         let records = log.read(self.offset, max_bytes, min_one, upper).map_err(|error| {
             let code = error.kafka_error();
             if code == ResponseError::KafkaStorageError {
