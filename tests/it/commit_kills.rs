@@ -1,5 +1,5 @@
-//! The process dies between every two steps of a commit: no count is too low afterwards, and the local state says what its changelog
-//! says.
+//! The process dies between every two steps of a commit, under each guarantee: at-least-once no count is too low afterwards, exactly-once
+//! each is right and was seen once, at-most-once none is too high; and the local state says what its changelog says.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -31,8 +31,19 @@ const WINDOW_MS: i64 = 1_000;
 
 #[derive(Clone, Copy)]
 struct Case {
+    guarantee: &'static str,
     windows: bool,
     cache: bool,
+}
+
+/// Where else a process can die under this guarantee.
+fn moments(guarantee: &str) -> Vec<&'static str> {
+    let more: &[&str] = match guarantee {
+        "exactly_once_v2" => &["offsets-sent:2", "offsets-sent:1"],
+        "at_most_once" => &["ahead:2", "ahead:5"],
+        _ => &[],
+    };
+    MOMENTS.iter().chain(more).copied().collect()
 }
 
 impl Case {
@@ -60,11 +71,10 @@ impl Case {
 
     fn config(self, config: StreamsConfig) -> StreamsConfig {
         // A static member that died takes its place again without waiting for its session to end.
-        config.set("group.instance.id", "one").statestore_cache_max_bytes(if self.cache {
-            CACHE_BYTES
-        } else {
-            0
-        })
+        config
+            .set("processing.guarantee", self.guarantee)
+            .set("group.instance.id", "one")
+            .statestore_cache_max_bytes(if self.cache { CACHE_BYTES } else { 0 })
     }
 
     /// What the local store says, in the words of the output.
@@ -94,23 +104,29 @@ impl Case {
 /// A process that dies at its moment.
 #[tokio::test(flavor = "multi_thread")]
 async fn child_that_dies() {
-    let Some([bootstrap, application_id, input, output, state, windows, cache]) = child::arguments() else {
+    let Some([bootstrap, application_id, input, output, state, guarantee, windows, cache]) =
+        child::arguments()
+    else {
         return;
     };
-    let case = Case { windows: windows == "true", cache: cache == "true" };
+    let case = Case { guarantee: guarantee.leak(), windows: windows == "true", cache: cache == "true" };
     let config = instance_config(&application_id, &bootstrap, &PathBuf::from(state));
     let _streams = start(case.topology(&input, &output), case.config(config)).await;
     child::wait_for_parent();
 }
 
 async fn dies_at_every_moment(case: Case) {
-    let cluster = Cluster::start().await;
+    let cluster = match case.guarantee {
+        "exactly_once_v2" => Cluster::with_transactions("deaths in the middle of a transaction").await,
+        _ => Some(Cluster::start().await),
+    };
+    let Some(cluster) = cluster else { return };
     let input = cluster.topic("lines", PARTITIONS).await;
     let output = cluster.topic("counts", 1).await;
     let (application_id, state) = (cluster.name("app"), cluster.dir("state"));
     let (windows, cache) = (case.windows.to_string(), case.cache.to_string());
-    let arguments =
-        [cluster.bootstrap(), &application_id, &input, &output, state.to_str().unwrap(), &windows, &cache];
+    let (bootstrap, state) = (cluster.bootstrap(), state.to_str().unwrap());
+    let arguments = [bootstrap, &application_id, &input, &output, state, case.guarantee, &windows, &cache];
     let part = lines(100);
     let mut parts = 0;
     // Not long ago: topics keep no record that is older than their retention.
@@ -126,7 +142,7 @@ async fn dies_at_every_moment(case: Case) {
         }
         parts += 1;
     };
-    for moment in MOMENTS {
+    for moment in moments(case.guarantee) {
         let mut child =
             Child::start("commit_kills::child_that_dies", arguments, &[("KSTREAMS_DIE_AT", moment)]);
         wait_until(&format!("death at {moment}"), || {
@@ -147,9 +163,20 @@ async fn dies_at_every_moment(case: Case) {
     for (word, once) in plain_count(&part) {
         let (count, expected) =
             (counted.get(&word).copied().unwrap_or(0), once * parts * i64::from(PARTITIONS));
-        assert!(count >= expected, "{word} was lost: {count} of {expected}: {local:?}");
+        match case.guarantee {
+            "at_least_once" => {
+                assert!(count >= expected, "{word} was lost: {count} of {expected}: {local:?}")
+            }
+            "at_most_once" => {
+                assert!(count <= expected, "{word} came twice: {count} for {expected}: {local:?}")
+            }
+            _ => assert_eq!(count, expected, "{word}: {local:?}"),
+        }
     }
     assert_eq!(cluster.counts(&output), local, "the last results are the state");
+    if case.guarantee != "at_least_once" {
+        cluster.each_count_once(&output, !case.cache);
+    }
 
     // From the changelog alone.
     let config = case.config(cluster.config_in("app", "empty"));
@@ -160,22 +187,27 @@ async fn dies_at_every_moment(case: Case) {
     cluster.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn counts_without_a_cache() {
-    dies_at_every_moment(Case { windows: false, cache: false }).await;
+/// A test for each guarantee, of a topology with or without a cache.
+macro_rules! each_guarantee {
+    ($($name:ident: $guarantee:literal, windows $windows:literal, cache $cache:literal;)*) => {
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            dies_at_every_moment(Case { guarantee: $guarantee, windows: $windows, cache: $cache }).await;
+        })*
+    };
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn counts_with_a_cache() {
-    dies_at_every_moment(Case { windows: false, cache: true }).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn windows_without_a_cache() {
-    dies_at_every_moment(Case { windows: true, cache: false }).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn windows_with_a_cache() {
-    dies_at_every_moment(Case { windows: true, cache: true }).await;
+each_guarantee! {
+    counts_without_a_cache: "at_least_once", windows false, cache false;
+    counts_with_a_cache: "at_least_once", windows false, cache true;
+    windows_without_a_cache: "at_least_once", windows true, cache false;
+    windows_with_a_cache: "at_least_once", windows true, cache true;
+    counts_once_without_a_cache: "exactly_once_v2", windows false, cache false;
+    counts_once_with_a_cache: "exactly_once_v2", windows false, cache true;
+    windows_once_without_a_cache: "exactly_once_v2", windows true, cache false;
+    windows_once_with_a_cache: "exactly_once_v2", windows true, cache true;
+    counts_at_most_once_without_a_cache: "at_most_once", windows false, cache false;
+    counts_at_most_once_with_a_cache: "at_most_once", windows false, cache true;
+    windows_at_most_once_without_a_cache: "at_most_once", windows true, cache false;
+    windows_at_most_once_with_a_cache: "at_most_once", windows true, cache true;
 }

@@ -7,6 +7,7 @@
 mod brokers;
 mod child;
 mod commit_kills;
+mod exactly_once;
 mod final_results;
 mod global;
 mod instances;

@@ -15,8 +15,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 
+use super::end_offsets;
 use super::error::ClientError;
 use super::queue::PartitionQueue;
+use super::transactions::GroupMetadata;
 use super::waker::Waker;
 use crate::task::TopicPartition;
 
@@ -252,20 +254,27 @@ impl GroupConsumer {
     pub(crate) fn commit(&self, offsets: &[Committed], wait: bool) -> Result<(), ClientError> {
         let doing = || format!("committing {} offsets", offsets.len());
         let failed = |source| ClientError::request(doing(), source);
-        let mut request = TopicPartitionList::with_capacity(offsets.len());
-        for committed in offsets {
-            let Some(offset) = committed.offset else { continue };
-            let mut element =
-                request.add_partition(&committed.partition.topic, committed.partition.partition);
-            element.set_offset(Offset::Offset(offset)).map_err(failed)?;
-            element.set_metadata(&committed.metadata);
-        }
+        let request = commit_list(offsets).map_err(failed)?;
         if request.count() == 0 {
             return Ok(());
         }
         self.consumer
             .commit(&request, if wait { CommitMode::Sync } else { CommitMode::Async })
             .map_err(failed)
+    }
+
+    /// In whose name this consumer's offsets are committed by a transaction; `None` while it is no member of its group.
+    pub(crate) fn group_metadata(&self) -> Option<GroupMetadata> {
+        GroupMetadata::of(&self.consumer)
+    }
+
+    /// The ends of partitions in their order, past open transactions too, whatever this consumer is allowed to read.
+    pub(crate) fn high_watermarks(
+        &self,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Vec<i64>, ClientError> {
+        end_offsets::high_watermarks(self.consumer.client(), partitions, timeout)
     }
 
     /// The end offsets (high watermarks; under read_committed the last stable offsets) of partitions, in their order,
@@ -372,6 +381,18 @@ fn list<'a>(
             .map_err(|source| ClientError::request(format!("naming {partition}"), source))?;
     }
     Ok(list)
+}
+
+/// Offsets with their metadata, those that there are.
+pub(super) fn commit_list(offsets: &[Committed]) -> Result<TopicPartitionList, KafkaError> {
+    let mut request = TopicPartitionList::with_capacity(offsets.len());
+    for committed in offsets {
+        let Some(offset) = committed.offset else { continue };
+        let mut element = request.add_partition(&committed.partition.topic, committed.partition.partition);
+        element.set_offset(Offset::Offset(offset))?;
+        element.set_metadata(&committed.metadata);
+    }
+    Ok(request)
 }
 
 fn display(partitions: &[TopicPartition]) -> String {

@@ -38,6 +38,17 @@ pub enum ClientError {
         /// As the client reports it.
         source: Box<KafkaError>,
     },
+
+    /// A transactional call failed.
+    #[error("{doing} failed: {message}")]
+    Transaction {
+        /// What was asked for.
+        doing: String,
+        /// The broker's or the client's code.
+        code: RDKafkaErrorCode,
+        /// What the client says.
+        message: String,
+    },
 }
 
 impl ClientError {
@@ -49,12 +60,22 @@ impl ClientError {
         ClientError::Config { message: source.to_string(), source: Box::new(source) }
     }
 
+    /// The consumer is in no generation of its group: nothing can be committed in its name.
+    pub(crate) fn not_a_member() -> Self {
+        ClientError::Transaction {
+            doing: "adding offsets to the transaction".to_owned(),
+            code: RDKafkaErrorCode::UnknownMemberId,
+            message: "this instance is no member of the group now".to_owned(),
+        }
+    }
+
     /// The broker's or the client's code, where there is one.
     pub fn code(&self) -> Option<RDKafkaErrorCode> {
         match self {
             ClientError::Config { source, .. }
             | ClientError::Unreachable { source, .. }
             | ClientError::Request { source, .. } => source.rdkafka_error_code(),
+            ClientError::Transaction { code, .. } => Some(*code),
         }
     }
 
@@ -84,6 +105,7 @@ impl ClientError {
                     | C::NotLeaderForPartition
                     | C::UnknownTopicOrPartition
                     | C::OffsetNotAvailable
+                    | C::UnstableOffsetCommit
                     | C::WaitingForCoordinator
                     | C::NetworkException
                     | C::InProgress

@@ -23,6 +23,7 @@ use rdkafka::types::{RDKafkaRespErr, RDKafkaType};
 use super::delivery::{AckSlot, FailedDelivery, OriginTag, Origins, OutputOrigin};
 use super::error::ClientError;
 use super::message::bytes;
+use super::transactions::{TransactionState, Transactions};
 
 /// A record to produce. Key and value are copied before `produce` returns.
 pub(crate) struct Outgoing<'a> {
@@ -84,6 +85,8 @@ struct Inner {
     /// Every slot whose address was given to librdkafka. Dropped after the client, whose threads write to them.
     slots: Mutex<Vec<Arc<AckSlot>>>,
     origins: Mutex<Origins>,
+    /// Of a producer with a transactional id.
+    transactions: Option<Transactions>,
 }
 
 /// `rd_kafka_flush` sleeps until a delivery report comes, 100 ms at most, and looks again. There are none of successes here, so
@@ -120,10 +123,16 @@ impl Producer {
         let context = ProducerContext { name: name.to_owned(), failed: Mutex::default() };
         let client = Client::new(&config, native, RDKafkaType::RD_KAFKA_PRODUCER, context)
             .map_err(ClientError::config)?;
-        Ok(Producer { inner: Arc::new(Inner { client, slots: Mutex::default(), origins: Mutex::default() }) })
+        let transactions = config.get("transactional.id").map(|_| Transactions::new());
+        let (slots, origins) = (Mutex::default(), Mutex::default());
+        Ok(Producer { inner: Arc::new(Inner { client, slots, origins, transactions }) })
     }
 
-    fn native(&self) -> *mut rd::rd_kafka_t {
+    pub(super) fn transactions(&self) -> Option<&Transactions> {
+        self.inner.transactions.as_ref()
+    }
+
+    pub(super) fn native(&self) -> *mut rd::rd_kafka_t {
         self.inner.client.native_ptr()
     }
 
@@ -154,8 +163,12 @@ impl Producer {
         self.inner.origins.lock().get(tag)
     }
 
-    /// Hands a record to the client.
+    /// Hands a record to the client, within a transaction if this producer has them: the first record begins it.
     pub(crate) fn produce(&self, record: &Outgoing<'_>) -> Result<(), ProduceError> {
+        if self.transactions().is_some_and(|transactions| transactions.state() != TransactionState::Open) {
+            // In an error state nothing is taken; the state says what to do.
+            self.begin_transaction().map_err(|_| ProduceError::Refused(RDKafkaErrorCode::State))?;
+        }
         let opaque: *mut c_void = match (record.acknowledged, record.origin) {
             (Some(slot), _) => Arc::as_ptr(slot).cast_mut().cast(),
             (None, Some(tag)) => ptr::without_provenance_mut(tag.bits()),
@@ -197,7 +210,12 @@ impl Producer {
             }
             Err(match code {
                 RDKafkaRespErr::RD_KAFKA_RESP_ERR__QUEUE_FULL => ProduceError::QueueFull,
-                other => ProduceError::Refused(other.into()),
+                other => {
+                    if is_of_transaction(other) {
+                        self.transaction_failed();
+                    }
+                    ProduceError::Refused(other.into())
+                }
             })
         }
     }
@@ -254,6 +272,12 @@ impl Producer {
             .and_then(|found| i32::try_from(found.partitions().len()).ok())
             .filter(|count| *count > 0))
     }
+}
+
+/// Whether a record was refused because of its transaction and not for its own sake.
+fn is_of_transaction(code: RDKafkaRespErr) -> bool {
+    use RDKafkaRespErr as E;
+    matches!(code, E::RD_KAFKA_RESP_ERR__STATE | E::RD_KAFKA_RESP_ERR__FATAL | E::RD_KAFKA_RESP_ERR__FENCED)
 }
 
 type Value = rd::rd_kafka_vu_s__bindgen_ty_1;

@@ -48,6 +48,8 @@ pub(crate) struct PartitionQueue {
     readiness: Arc<Readiness>,
     /// Reused between reads; empty outside of `read`.
     batch: Vec<*mut rd::rd_kafka_message_t>,
+    /// librdkafka takes an error that is read in a batch for a record at the position, which is one too far then.
+    had_errors: bool,
     owner: Arc<QueueOwner>,
 }
 
@@ -77,7 +79,7 @@ impl PartitionQueue {
             rd::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(on_messages), argument);
         }
         let owner = Arc::new(QueueOwner { consumer: consumer.clone() });
-        Some(PartitionQueue { queue, readiness, batch: Vec::new(), owner })
+        Some(PartitionQueue { queue, readiness, batch: Vec::new(), had_errors: false, owner })
     }
 
     /// Whether there may be something to read. False negatives don't occur; after `seek` false positives do.
@@ -107,7 +109,9 @@ impl PartitionQueue {
         for message in self.batch.drain(..) {
             if let Some(message) = NonNull::new(message) {
                 // SAFETY: just received from this client and owned by nobody else.
-                sink(unsafe { classify(message, &self.owner) });
+                let fetched = unsafe { classify(message, &self.owner) };
+                self.had_errors |= !matches!(fetched, Fetched::Record(_));
+                sink(fetched);
             }
         }
         count
@@ -118,6 +122,11 @@ impl PartitionQueue {
     pub(crate) fn is_caught_up(&self, partition: &TopicPartition, next: i64) -> bool {
         let Some(end) = self.cached_end(&partition.topic, partition.partition) else { return false };
         next >= end || self.position(partition).is_some_and(|position| position >= end)
+    }
+
+    /// The offset of the next record that may come, `next` or what lies behind control records that were read since.
+    pub(crate) fn next_to_read(&self, partition: &TopicPartition, next: i64) -> i64 {
+        self.position(partition).filter(|_| !self.had_errors).map_or(next, |position| position.max(next))
     }
 
     /// The client's position: behind the last record, or control record, that was read.

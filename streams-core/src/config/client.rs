@@ -8,7 +8,8 @@
 //! | `group.id` | application id | application id, never joined | the same | | |
 //! | `group.instance.id` | `<given>-1` | | | | |
 //! | `auto.offset.reset` | `error` | `error` | `error` | | |
-//! | `isolation.level` | `read_uncommitted` | the same | the same | | |
+//! | `isolation.level` | `read_uncommitted`; exactly-once: `read_committed` | the same | the same | | |
+//! | `transactional.id`, exactly-once | | | | `<application id>-<process id>-<n>` | |
 //! | prefetch | memory plan | memory plan | memory plan | | |
 //!
 //! `C` is `client.id`, by default `<application id>-<process id>`. Kafka Streams has a consumer per thread
@@ -24,7 +25,7 @@ use super::keys::shown;
 use super::memory::MemoryPlan;
 use super::security::{self, Given};
 use super::value::SettingText;
-use super::{ConfigError, StreamsConfig};
+use super::{ConfigError, ProcessingGuarantee, StreamsConfig};
 
 /// A kind of Kafka client, or all consumers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,6 +221,9 @@ impl Given for Merged<'_> {
     }
 }
 
+/// Kafka Streams', shorter than the plain producer's: whoever takes a dead instance's tasks over waits for its transactions to end.
+pub(super) const DEFAULT_TRANSACTION_TIMEOUT_MS: i64 = 10_000;
+
 /// Producer messages may be as large as librdkafka's default; its queue must hold at least two of them.
 const DEFAULT_MESSAGE_MAX_BYTES: u64 = 1_000_000;
 
@@ -282,7 +286,18 @@ impl StreamsConfig {
         settings.set("delivery.timeout.ms", 120_000);
         // Records with a key get their partition from us; this is for those without.
         settings.set("partitioner", "murmur2_random");
+        let transactional = self.processing_guarantee == ProcessingGuarantee::ExactlyOnceV2;
+        if transactional {
+            settings.set("transactional.id", format!("{}-{process_id}-{thread}", self.application_id));
+            settings.set("transaction.timeout.ms", DEFAULT_TRANSACTION_TIMEOUT_MS);
+            settings.0.remove("delivery.timeout.ms");
+        }
         let mut settings = self.finish(ClientKind::Producer, settings)?;
+        if transactional && settings.get("delivery.timeout.ms").is_none() {
+            // A record can't be waited for longer than its transaction.
+            let timeout = settings.get("transaction.timeout.ms").unwrap_or_default().to_owned();
+            settings.set("delivery.timeout.ms", timeout);
+        }
         if settings.get("queue.buffering.max.kbytes").is_none() {
             let largest = settings
                 .get("message.max.bytes")
@@ -329,7 +344,13 @@ impl StreamsConfig {
         settings.set("auto.offset.reset", "error");
         settings.set("allow.auto.create.topics", false);
         settings.set("enable.partition.eof", true);
-        settings.set("isolation.level", "read_uncommitted");
+        settings.set(
+            "isolation.level",
+            match self.processing_guarantee {
+                ProcessingGuarantee::ExactlyOnceV2 => "read_committed",
+                ProcessingGuarantee::AtLeastOnce | ProcessingGuarantee::AtMostOnce => "read_uncommitted",
+            },
+        );
         settings.set("check.crcs", true);
         settings.set("queued.max.messages.kbytes", (limits.queue_bytes / 1_024).max(1));
         settings.set("max.partition.fetch.bytes", limits.fetch_bytes);

@@ -134,7 +134,7 @@ const TRANSLATED: &[(&str, u8, To)] = &[
     ("enable.gapless.guarantee", P, Controlled(DURABLE)),
     ("delivery.report.only.error", P, Controlled("the offsets of changelog records are known from their delivery reports")),
     ("transactional.id", P, Controlled("the library names its transactions itself")),
-    ("transaction.timeout.ms", P, Ignored("transactions are not there yet")),
+    ("transaction.timeout.ms", P, Same),
     ("max.block.ms", P, Ignored("it is one setting of the application; set it without prefix")),
     ("buffer.memory", P, Convert(buffer_memory)),
     ("max.request.size", P, Name("message.max.bytes")),

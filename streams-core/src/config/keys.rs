@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::StreamsConfig;
 use super::client_names::known_names_with_prefixes;
 use super::fault::{ConfigFault, nearest};
-use super::value::{self, MaxTaskIdle, ProcessingGuarantee, boolean, is_secret, millis, number};
+use super::value::{self, MaxTaskIdle, boolean, is_secret, millis, number};
 use crate::handlers::{LogAndContinue, LogAndFail};
 
 /// What a setting does.
@@ -33,8 +33,8 @@ const KEYS: &[(&str, Rule)] = &[
     ("bootstrap.servers", Set(|c, v| { c.bootstrap_servers = v.trim().to_owned(); Ok(()) })),
     ("client.id", Set(|c, v| { c.client_id = Some(v.trim().to_owned()).filter(|id| !id.is_empty()); Ok(()) })),
     ("num.stream.threads", Set(|c, v| { c.num_stream_threads = number(v, 1, 10_000, "")?; Ok(()) })),
-    ("processing.guarantee", Set(processing_guarantee)),
-    ("commit.interval.ms", Set(|c, v| { c.commit_interval = millis(v)?; Ok(()) })),
+    ("processing.guarantee", Set(|c, v| { c.set_guarantee(v.parse()?); Ok(()) })),
+    ("commit.interval.ms", Set(|c, v| { c.set_commit_interval(millis(v)?); Ok(()) })),
     ("statestore.cache.max.bytes", Set(cache_bytes)),
     ("cache.max.bytes.buffering", Set(cache_bytes)),
     ("memory.budget.bytes", Set(|c, v| { c.memory_budget_bytes = number(v, super::memory::MIN_BUDGET_BYTES, MAX_BYTES, " of bytes")?; Ok(()) })),
@@ -177,17 +177,6 @@ fn unknown(key: &str) -> ConfigFault {
             "unknown setting; if it is one of a client or of internal topics, check its prefix (`consumer.`, `producer.`, `admin.`, `topic.`), else remove it",
         ),
     }
-}
-
-fn processing_guarantee(config: &mut StreamsConfig, text: &str) -> Result<(), String> {
-    match text.trim() {
-        "at_least_once" => config.processing_guarantee = ProcessingGuarantee::AtLeastOnce,
-        "exactly_once_v2" => {
-            return Err("`exactly_once_v2` is not there yet; use at_least_once (records may be processed again after a failure)".into());
-        }
-        other => return Err(format!("`{other}` is not a guarantee; use at_least_once")),
-    }
-    Ok(())
 }
 
 fn cache_bytes(config: &mut StreamsConfig, text: &str) -> Result<(), String> {

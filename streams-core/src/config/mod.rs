@@ -13,8 +13,8 @@
 //! | `bootstrap.servers` | `bootstrap_servers` | none | `host:port,...`, every client uses it |
 //! | `client.id` | `client_id` | `<application.id>-<process id>` | prefix of the clients' ids |
 //! | `num.stream.threads` | `num_stream_threads` | 1 | processing threads; all share one group member |
-//! | `processing.guarantee` | `processing_guarantee` | `at_least_once` | `exactly_once_v2` is not there yet: an error |
-//! | `commit.interval.ms` | `commit_interval` | 30 s | |
+//! | `processing.guarantee` | `processing_guarantee` | `at_least_once` | `exactly_once_v2` as in Kafka Streams; `at_most_once` is ours, see [`ProcessingGuarantee`] |
+//! | `commit.interval.ms` | `commit_interval` | 30 s | 100 ms with `exactly_once_v2` |
 //! | `statestore.cache.max.bytes` | `statestore_cache_max_bytes` | 10 MiB | over all threads; 0 forwards each update |
 //! | `cache.max.bytes.buffering` | `statestore_cache_max_bytes` | | old name of the former |
 //! | `memory.budget.bytes` | `memory_budget_bytes` | 128 MiB | ours: everything else that an instance holds, see [`MemoryPlan`] |
@@ -68,6 +68,11 @@
 //! Defaults differ from the Java clients' where the library's way of working says so: `isolation.level` is Java's `read_uncommitted`
 //! (librdkafka would read committed), `check.crcs` is on as in Java, `linger.ms` is 100 as in Kafka Streams, `compression.type` is
 //! `lz4` (fewer bytes, and less CPU than none), `delivery.timeout.ms` is Java's 120 s, and the prefetch comes from the memory budget.
+//!
+//! With `exactly_once_v2` consumers read committed records only, the producers get a `transactional.id`
+//! (`<application id>-<process id>-<thread>`), `transaction.timeout.ms` is 10 s as in Kafka Streams (longer than a commit interval, not
+//! above the brokers' `transaction.max.timeout.ms`), and `delivery.timeout.ms` is the same: what can't be written in that time is done
+//! again in the next transaction.
 
 mod client;
 mod client_names;
@@ -188,6 +193,8 @@ pub struct StreamsConfig {
     pub emit_intervals: EmitIntervals,
     /// `host:port` under which this instance answers queries, told to other instances.
     pub application_server: Option<String>,
+    /// Whether `commit_interval` was given, or follows the guarantee.
+    commit_interval_given: bool,
     clients: ClientOverrides,
     ignored: BTreeMap<String, &'static str>,
     faults: Vec<ConfigFault>,
@@ -202,7 +209,8 @@ impl StreamsConfig {
             client_id: None,
             num_stream_threads: 1,
             processing_guarantee: ProcessingGuarantee::AtLeastOnce,
-            commit_interval: Duration::from_secs(30),
+            commit_interval: ProcessingGuarantee::AtLeastOnce.default_commit_interval(),
+            commit_interval_given: false,
             statestore_cache_max_bytes: 10 * 1_024 * 1_024,
             memory_budget_bytes: memory::DEFAULT_BUDGET_BYTES,
             input_buffer_max_bytes: None,

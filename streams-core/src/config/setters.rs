@@ -29,10 +29,6 @@ impl StreamsConfig {
     setters! {
         /// `num.stream.threads`: processing threads of this instance, at least 1.
         num_stream_threads: usize;
-        /// `processing.guarantee`.
-        processing_guarantee: ProcessingGuarantee;
-        /// `commit.interval.ms`: time between commits.
-        commit_interval: Duration;
         /// `statestore.cache.max.bytes`: size of the record cache over all threads; 0 forwards and logs each update.
         statestore_cache_max_bytes: u64;
         /// `memory.budget.bytes`: what the instance holds beside the record cache; at least 16 MiB. See [`MemoryPlan`](super::MemoryPlan).
@@ -82,6 +78,42 @@ impl StreamsConfig {
         emit_intervals: EmitIntervals;
         /// `log.summary.interval.ms`; zero for no summaries.
         log_summary_interval: Duration;
+    }
+
+    /// `processing.guarantee`. Sets `commit.interval.ms` to the guarantee's default unless that was or will be given.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kstreams_core::config::ProcessingGuarantee;
+    /// use kstreams_core::StreamsConfig;
+    ///
+    /// let config = StreamsConfig::new("transfers", "localhost:9092")
+    ///     .processing_guarantee(ProcessingGuarantee::ExactlyOnceV2);
+    /// assert_eq!(config.commit_interval, Duration::from_millis(100));
+    /// ```
+    #[must_use]
+    pub fn processing_guarantee(mut self, guarantee: ProcessingGuarantee) -> Self {
+        self.set_guarantee(guarantee);
+        self
+    }
+
+    /// `commit.interval.ms`: time between commits.
+    #[must_use]
+    pub fn commit_interval(mut self, interval: Duration) -> Self {
+        self.set_commit_interval(interval);
+        self
+    }
+
+    pub(super) fn set_guarantee(&mut self, guarantee: ProcessingGuarantee) {
+        self.processing_guarantee = guarantee;
+        if !self.commit_interval_given {
+            self.commit_interval = guarantee.default_commit_interval();
+        }
+    }
+
+    pub(super) fn set_commit_interval(&mut self, interval: Duration) {
+        self.commit_interval = interval;
+        self.commit_interval_given = true;
     }
 
     /// `client.id`: prefix of the clients' ids.

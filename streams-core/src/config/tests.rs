@@ -85,14 +85,14 @@ fn every_fault_is_told_at_once_with_the_nearest_name() {
         ("num.stream.threads", "0"),
         ("producer.linger.mss", "5"),
         ("topic.retention.mz", "5"),
-        ("processing.guarantee", "exactly_once_v2"),
+        ("processing.guarantee", "exactly_once_beta"),
         ("state.cleanup.delay.ms", "10s"),
         ("something.else.entirely", "x"),
     ]);
     let expected = [
         ("comit.interval.ms", "did you mean `commit.interval.ms`"),
         ("num.stream.threads", "between 1 and"),
-        ("processing.guarantee", "not there yet"),
+        ("processing.guarantee", "use exactly_once_v2"),
         ("producer.linger.mss", "did you mean `producer.linger.ms`"),
         ("something.else.entirely", "unknown setting"),
         ("state.cleanup.delay.ms", "milliseconds"),
@@ -226,10 +226,6 @@ fn clients_get_what_kafka_streams_gives_its_own() {
         let settings: Vec<String> = serde_json::from_value(case["settings"].clone()).unwrap();
         let pairs: Vec<(&str, &str)> =
             settings.iter().map(|setting| setting.split_once('=').unwrap()).collect();
-        if pairs.contains(&("processing.guarantee", "exactly_once_v2")) {
-            assert_eq!(from(&pairs).unwrap_err().faults()[0].key, "processing.guarantee");
-            continue;
-        }
         let config = from(&pairs).unwrap();
         let theirs = |client: &str, name: &str| case["clients"][client][0][name].as_str().map(str::to_owned);
         let check = |client: &str, ours: &ClientSettings, names: &[&str]| {
@@ -244,7 +240,7 @@ fn clients_get_what_kafka_streams_gives_its_own() {
         check(
             "producer",
             &config.producer("<processId>", 1).unwrap(),
-            &["client.id", "linger.ms", "transactional.id"],
+            &["client.id", "linger.ms", "transactional.id", "transaction.timeout.ms"],
         );
         check("admin", &config.admin("<processId>").unwrap(), &["client.id"]);
         let main = config.main_consumer("<processId>", 1).unwrap();
@@ -253,8 +249,12 @@ fn clients_get_what_kafka_streams_gives_its_own() {
             &main,
             &["group.id", "group.instance.id", "enable.auto.commit", "allow.auto.create.topics"],
         );
+        if theirs("mainConsumer", "isolation.level").is_some() {
+            check("mainConsumer", &main, &["isolation.level"]);
+        }
         assert_eq!(theirs("mainConsumer", "max.poll.records"), Some(config.max_poll_records.to_string()));
-        assert_eq!(main.get("client.id"), Some("app-<processId>-consumer"));
+        let client_id = config.client_id.as_deref().unwrap_or("app-<processId>");
+        assert_eq!(main.get("client.id"), Some(format!("{client_id}-consumer").as_str()));
         let restore = config.restore_consumer("<processId>", 1, 1).unwrap();
         check("restoreConsumer", &restore, &["client.id", "enable.auto.commit"]);
         let global = config.global_consumer("<processId>", 1).unwrap();
@@ -300,4 +300,45 @@ fn what_setters_get_wrong_is_told_by_validate() {
         .memory_budget_bytes(1)
         .set("comit.interval.ms", "1");
     assert_eq!(config.validate().unwrap_err().faults().len(), 3);
+}
+
+/// Kafka Streams commits every 100 ms under exactly-once unless told otherwise, in whatever order it is told.
+#[test]
+fn the_commit_interval_follows_the_guarantee_unless_it_is_given() {
+    let guarantee = ("processing.guarantee", "exactly_once_v2");
+    let interval = ("commit.interval.ms", "500");
+    assert_eq!(from(&[guarantee]).unwrap().commit_interval, Duration::from_millis(100));
+    for both in [[guarantee, interval], [interval, guarantee]] {
+        assert_eq!(from(&both).unwrap().commit_interval, Duration::from_millis(500), "{both:?}");
+    }
+    let most = from(&[("processing.guarantee", "at_most_once")]).unwrap();
+    assert_eq!(most.processing_guarantee, ProcessingGuarantee::AtMostOnce);
+    assert_eq!(most.commit_interval, Duration::from_secs(30));
+}
+
+/// What would break the guarantee, or let every transaction time out, is refused before anything starts.
+#[test]
+fn settings_that_contradict_exactly_once_are_faults() {
+    let with = |key: &str, value: &str| {
+        let config = StreamsConfig::new("app", "a:1").set("processing.guarantee", "exactly_once_v2");
+        config.set(key, value).validate().map_err(|error| error.faults()[0].key.clone())
+    };
+    for (key, value) in [
+        ("consumer.isolation.level", "read_uncommitted"),
+        ("commit.interval.ms", "10001"),
+        ("producer.transaction.timeout.ms", "50"),
+        ("producer.delivery.timeout.ms", "10001"),
+        ("producer.transactional.id", "mine"),
+    ] {
+        assert_eq!(with(key, value).unwrap_err(), key);
+    }
+    let config = StreamsConfig::new("app", "a:1")
+        .set("processing.guarantee", "exactly_once_v2")
+        .set("producer.transaction.timeout.ms", "60000")
+        .set("commit.interval.ms", "20000");
+    let producer = config.producer("p", 2).unwrap();
+    let names = ["transactional.id", "transaction.timeout.ms", "delivery.timeout.ms"];
+    assert_eq!(names.map(|name| producer.get(name).unwrap()), ["app-p-2", "60000", "60000"]);
+    assert_eq!(config.global_consumer("p", 1).unwrap().get("isolation.level"), Some("read_committed"));
+    config.validate().unwrap();
 }

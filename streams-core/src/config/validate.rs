@@ -1,9 +1,9 @@
 //! The checks between settings, made once everything is given.
 
-use super::client::ClientKind;
+use super::client::{ClientKind, DEFAULT_TRANSACTION_TIMEOUT_MS};
 use super::fault::{ConfigError, ConfigFault};
 use super::memory::MIN_BUDGET_BYTES;
-use super::{MaxTaskIdle, StreamsConfig, native};
+use super::{MaxTaskIdle, ProcessingGuarantee, StreamsConfig, native};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -34,8 +34,30 @@ impl StreamsConfig {
                 ClientKind::Producer => check_producer(&given, &mut faults),
                 _ => {}
             }
+            if self.processing_guarantee == ProcessingGuarantee::ExactlyOnceV2 {
+                match kind {
+                    ClientKind::Producer => self.check_transactions(&given, &mut faults),
+                    _ => check_isolation(&given, &mut faults),
+                }
+            }
         }
         ConfigError::check(faults)
+    }
+
+    /// What the times of transactional producers have to do with others.
+    fn check_transactions(&self, given: &Given, faults: &mut Vec<ConfigFault>) {
+        let default = ("transaction.timeout.ms", DEFAULT_TRANSACTION_TIMEOUT_MS);
+        let (timeout, key) = number(given, default.0).unwrap_or((default.1, "commit.interval.ms"));
+        let interval = i64::try_from(self.commit_interval.as_millis()).unwrap_or(i64::MAX);
+        if timeout < interval {
+            let problem = format!(
+                "every transaction would time out: commit.interval.ms ({interval}) must be at most producer.transaction.timeout.ms ({timeout}); lower the one or raise the other"
+            );
+            faults.push(ConfigFault::new(key, problem));
+        }
+        for name in ["delivery.timeout.ms", "socket.timeout.ms"] {
+            check_order(given, (name, 0), default, false, faults);
+        }
     }
 
     fn check_identity(&self, faults: &mut Vec<ConfigFault>) {
@@ -163,6 +185,16 @@ fn check_producer(given: &Given, faults: &mut Vec<ConfigFault>) {
     }
     if let Some((0, key)) = number(given, "retries") {
         faults.push(ConfigFault::new(key, "must be above 0: results are retried until delivery.timeout.ms"));
+    }
+}
+
+/// Results of transactions that fail must not be read.
+fn check_isolation(given: &Given, faults: &mut Vec<ConfigFault>) {
+    if let Some((level, key)) = given.get("isolation.level").filter(|(level, _)| level != "read_committed") {
+        let problem = format!(
+            "{level} is not possible with `processing.guarantee` exactly_once_v2; remove the setting"
+        );
+        faults.push(ConfigFault::new(key, problem));
     }
 }
 

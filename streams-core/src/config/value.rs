@@ -87,6 +87,42 @@ pub enum ProcessingGuarantee {
     /// Each record has its effect at least once; after a failure some effects may be seen twice.
     #[default]
     AtLeastOnce,
+    /// Each record has its effect exactly once: results, state and offsets are committed in one transaction, or not at all
+    /// (KIP-447). Needs Apache Kafka 2.5 or newer; whoever reads the results has to read committed records only
+    /// (`isolation.level=read_committed`).
+    ExactlyOnceV2,
+    /// No record has its effect twice, and after a failure some have none: offsets are committed before their records are
+    /// processed. Not in Kafka Streams.
+    AtMostOnce,
+}
+
+impl ProcessingGuarantee {
+    /// `commit.interval.ms` where it is not set: Kafka Streams' 30 s; 100 ms with transactions, whose results are not
+    /// seen before.
+    pub(super) fn default_commit_interval(self) -> Duration {
+        match self {
+            ProcessingGuarantee::ExactlyOnceV2 => Duration::from_millis(100),
+            ProcessingGuarantee::AtLeastOnce | ProcessingGuarantee::AtMostOnce => Duration::from_secs(30),
+        }
+    }
+}
+
+impl FromStr for ProcessingGuarantee {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim() {
+            "at_least_once" => Ok(ProcessingGuarantee::AtLeastOnce),
+            "exactly_once_v2" => Ok(ProcessingGuarantee::ExactlyOnceV2),
+            "at_most_once" => Ok(ProcessingGuarantee::AtMostOnce),
+            old @ ("exactly_once" | "exactly_once_beta") => {
+                Err(format!("`{old}` was removed from Kafka Streams in 4.0; use exactly_once_v2"))
+            }
+            other => Err(format!(
+                "`{other}` is not a guarantee; use at_least_once, exactly_once_v2 or at_most_once"
+            )),
+        }
+    }
 }
 
 /// Where to start in a partition that has no committed offset, or whose offset no longer exists (`auto.offset.reset`).

@@ -16,6 +16,7 @@ use super::local_metadata::{self, LagInfo, ThreadMetadata};
 use super::query::{QueryableStore, ReadOnlyStore};
 use super::restore_listener::{Listener, StateRestoreListener};
 use super::settings::Settings;
+use super::stable_end::StableEnds;
 use super::startup;
 use super::state::{State, StateCell, StateListener};
 use super::watch::WatchHandle;
@@ -93,6 +94,7 @@ impl KafkaStreams {
             commit_gate: RwLock::new(()),
             uncommitted,
             events: Mailbox::new(sender, Arc::new(Waker::default())),
+            stable_ends: StableEnds::new(),
             restore_listener: Listener::default(),
             state_dir: Mutex::new(state_dir),
             global: RwLock::default(),

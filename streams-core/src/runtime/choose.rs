@@ -26,7 +26,7 @@ pub(crate) fn is_processable(bundle: &mut TaskBundle, max_task_idle_ms: i64, now
     for (index, input) in bundle.inputs.iter_mut().enumerate() {
         if bundle.task.buffered(index) > 0 {
             input.idle_since_ms = None;
-        } else if !input.queue.is_caught_up(&input.partition, input.next_offset) {
+        } else if !input.is_caught_up() {
             ready = false;
         } else if max_task_idle_ms > 0 {
             let since = *input.idle_since_ms.get_or_insert(now_ms);

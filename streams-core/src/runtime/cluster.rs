@@ -47,6 +47,21 @@ pub(crate) fn all_topics(admin: &Admin, timeout: Duration) -> Result<ClusterTopi
     Ok(existing(&metadata).collect())
 }
 
+/// The number of brokers, and those of the topics of which there is one copy only.
+pub(crate) fn single_copies(
+    admin: &Admin,
+    is_asked: impl Fn(&str) -> bool,
+    timeout: Duration,
+) -> Result<(usize, Vec<String>), ClientError> {
+    let metadata = admin.inner().fetch_metadata(None, timeout);
+    let metadata =
+        metadata.map_err(|source| ClientError::request("reading the metadata of all topics", source))?;
+    let topics = metadata.topics().iter().filter(|topic| {
+        is_asked(topic.name()) && topic.partitions().iter().any(|partition| partition.replicas().len() == 1)
+    });
+    Ok((metadata.brokers().len(), topics.map(|topic| topic.name().to_owned()).collect()))
+}
+
 fn existing(metadata: &Metadata) -> impl Iterator<Item = (String, i32)> {
     metadata
         .topics()

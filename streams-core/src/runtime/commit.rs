@@ -9,6 +9,14 @@
 //!
 //! A failure before 3 leaves everything as it was: the records are processed again. A failure between 3 and 4 leaves
 //! the local state behind the changelog: its tail is replayed.
+//!
+//! The guarantees differ in step 3 alone:
+//!
+//! | `processing.guarantee` | step 3 |
+//! |---|---|
+//! | `at_least_once` | the offsets go to the group |
+//! | `exactly_once_v2` | the offsets go into the transaction that the records are in, and it is committed |
+//! | `at_most_once` | the offsets are there already ([`commit_ahead`]); at the end those of records that were not processed are taken back |
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -17,8 +25,10 @@ use super::error::RuntimeError;
 use super::fail_point::{self, Moment};
 use super::instance::{Heartbeat, Instance};
 use super::produce::ChangelogTarget;
-use super::task_bundle::TaskBundle;
-use crate::client::{ClientError, Committed, GroupConsumer, Producer};
+use super::task_bundle::{Input, TaskBundle};
+use super::transaction::{CALL_TIMEOUT, REPEAT_AFTER};
+use crate::client::{ClientError, Committed, GroupConsumer, Producer, Remedy, TransactionError};
+use crate::config::ProcessingGuarantee;
 use crate::error::StreamsError;
 use crate::offset_metadata::OffsetMetadata;
 use crate::task::{ConsumedOffset, TopicPartition};
@@ -44,7 +54,12 @@ pub(crate) struct Committer<'a> {
     pub(crate) deadline: Instant,
     /// Whether to commit unchanged offsets again, so that they don't expire.
     pub(crate) all_offsets: bool,
+    /// Whether the tasks are closed afterwards.
+    pub(crate) last: bool,
 }
+
+/// The offsets of one task, by input number.
+type Offsets = Vec<(usize, Committed)>;
 
 /// Commits these tasks of one thread together.
 pub(crate) fn commit(
@@ -54,7 +69,7 @@ pub(crate) fn commit(
     let mut offsets = Vec::new();
     for bundle in bundles.iter_mut() {
         let consumed = bundle.task.prepare_commit()?;
-        offsets.push(to_commit(bundle, &consumed, committer.all_offsets)?);
+        offsets.push(to_commit(committer, bundle, &consumed));
     }
     fail_point::reached(Moment::CachesFlushed);
     let waiting = Instant::now();
@@ -77,32 +92,42 @@ pub(crate) fn commit(
     Ok(CommitOutcome::Done)
 }
 
-/// The offsets of one task, by input number.
-fn to_commit(
-    bundle: &TaskBundle,
-    consumed: &[ConsumedOffset],
-    all: bool,
-) -> Result<Vec<(usize, Committed)>, StreamsError> {
-    let mut offsets: Vec<(usize, Committed)> = consumed
+/// How far each input was processed, and what else is to be committed.
+fn to_commit(committer: &Committer<'_>, bundle: &TaskBundle, consumed: &[ConsumedOffset]) -> Offsets {
+    let mut offsets: Offsets = consumed
         .iter()
         .map(|consumed| {
-            let partition = bundle.inputs[consumed.input].partition.clone();
             let metadata = OffsetMetadata {
                 partition_time: consumed.partition_time,
                 processor_metadata: bundle.task.processor_metadata().clone(),
             };
-            let metadata = metadata.encode();
-            (consumed.input, Committed { partition, offset: Some(consumed.offset), metadata })
+            let (input, metadata) = (&bundle.inputs[consumed.input], metadata.encode());
+            let offset = if bundle.task.buffered(consumed.input) == 0 {
+                input.queue.next_to_read(&input.partition, consumed.offset)
+            } else {
+                consumed.offset
+            };
+            (consumed.input, Committed { partition: input.partition.clone(), offset: Some(offset), metadata })
         })
         .collect();
-    if all {
-        for (index, input) in bundle.inputs.iter().enumerate() {
-            if input.committed.offset.is_some() && !offsets.iter().any(|(changed, _)| *changed == index) {
-                offsets.push((index, input.committed.clone()));
-            }
-        }
+    let unchanged = bundle.inputs.iter().enumerate().filter(|(index, input)| {
+        input.committed.offset.is_some() && !consumed.iter().any(|consumed| consumed.input == *index)
+    });
+    let guarantee = committer.instance.settings.guarantee;
+    if committer.all_offsets && guarantee != ProcessingGuarantee::AtMostOnce {
+        offsets.extend(unchanged.map(|(index, input)| (index, input.committed.clone())));
+    } else if offsets.is_empty() && guarantee == ProcessingGuarantee::ExactlyOnceV2 {
+        // What a punctuation wrote comes without an offset. One is sent all the same: by it the broker sees whether the task is
+        // still this member's.
+        offsets.extend(bundle.inputs.first().map(|input| (0, as_it_is(bundle, input))));
     }
-    Ok(offsets)
+    offsets
+}
+
+/// The committed offset of the first input, or where it was read from first.
+fn as_it_is(bundle: &TaskBundle, input: &Input) -> Committed {
+    let offset = input.committed.offset.or(bundle.entry.starts.first().copied());
+    Committed { offset, ..input.committed.clone() }
 }
 
 /// Waits until everything produced is acknowledged.
@@ -120,46 +145,184 @@ fn flush(committer: &Committer<'_>) -> Result<(), StreamsError> {
     super::delivery::check(committer.instance, committer.producer)
 }
 
+/// Step 3.
 fn commit_offsets(
     committer: &Committer<'_>,
     bundles: &[&mut TaskBundle],
-    offsets: &[Vec<(usize, Committed)>],
+    offsets: &[Offsets],
 ) -> Result<CommitOutcome, StreamsError> {
-    let request: Vec<Committed> = offsets.iter().flatten().map(|(_, offset)| offset.clone()).collect();
-    loop {
-        committer.heartbeat.beat();
-        let answer = {
-            let _gate = committer.instance.commit_gate.read();
-            if bundles.iter().any(|bundle| !bundle.entry.owned.load(Ordering::Acquire)) {
-                return Ok(CommitOutcome::NotOwned);
+    let request = || offsets.iter().flatten().map(|(_, offset)| offset.clone()).collect::<Vec<_>>();
+    match committer.instance.settings.guarantee {
+        ProcessingGuarantee::AtLeastOnce => send(committer, bundles, &request(), to_group),
+        ProcessingGuarantee::ExactlyOnceV2 => {
+            let outcome = send(committer, bundles, &request(), to_transaction)?;
+            if matches!(outcome, CommitOutcome::Done) {
+                fail_point::reached(Moment::OffsetsSent);
+                commit_transaction(committer)?;
             }
-            committer.consumer.commit(&request, true)
-        };
-        match answer {
-            Ok(()) => return Ok(CommitOutcome::Done),
-            Err(error) if error.is_retriable() || error.is_fenced() => {
-                if Instant::now() >= committer.deadline {
-                    return Ok(CommitOutcome::Postponed(error));
+            Ok(outcome)
+        }
+        ProcessingGuarantee::AtMostOnce => {
+            let request = match committer.last {
+                true => not_processed(bundles),
+                false if committer.all_offsets => {
+                    let inputs = bundles.iter().flat_map(|bundle| &bundle.inputs);
+                    inputs.map(|input| input.committed.clone()).collect()
                 }
-                tracing::debug!(%error, "the commit has to be repeated");
-                std::thread::sleep(RETRY_AFTER);
-            }
-            Err(error) => return Err(RuntimeError::from(error).into()),
+                false => Vec::new(),
+            };
+            send(committer, bundles, &request, to_group)
         }
     }
 }
 
-/// A rebalance answers commits with an error for as long as it lasts.
-const RETRY_AFTER: Duration = Duration::from_millis(50);
+/// Sends offsets until there is an answer or the time is over.
+fn send(
+    committer: &Committer<'_>,
+    bundles: &[&mut TaskBundle],
+    request: &[Committed],
+    to: fn(&Committer<'_>, &[&mut TaskBundle], &[Committed]) -> Result<Sent, StreamsError>,
+) -> Result<CommitOutcome, StreamsError> {
+    loop {
+        committer.heartbeat.beat();
+        match to(committer, bundles, request)? {
+            Sent::Taken => return Ok(CommitOutcome::Done),
+            Sent::NotOwned => return Ok(CommitOutcome::NotOwned),
+            Sent::NotYet(error) if Instant::now() >= committer.deadline => {
+                return Ok(CommitOutcome::Postponed(error));
+            }
+            Sent::NotYet(error) => {
+                tracing::debug!(%error, "the commit has to be repeated");
+                std::thread::sleep(REPEAT_AFTER);
+            }
+        }
+    }
+}
 
-fn note_committed(instance: &Instance, bundle: &mut TaskBundle, offsets: Vec<(usize, Committed)>) {
+/// What became of offsets that were sent.
+enum Sent {
+    Taken,
+    /// A rebalance answers commits with an error for as long as it lasts.
+    NotYet(ClientError),
+    NotOwned,
+}
+
+fn all_owned(bundles: &[&mut TaskBundle]) -> bool {
+    bundles.iter().all(|bundle| bundle.entry.owned.load(Ordering::Acquire))
+}
+
+fn to_group(
+    committer: &Committer<'_>,
+    bundles: &[&mut TaskBundle],
+    request: &[Committed],
+) -> Result<Sent, StreamsError> {
+    let _gate = committer.instance.commit_gate.read();
+    if !all_owned(bundles) {
+        return Ok(Sent::NotOwned);
+    }
+    match committer.consumer.commit(request, true) {
+        Ok(()) => Ok(Sent::Taken),
+        Err(error) if error.is_retriable() || error.is_fenced() => Ok(Sent::NotYet(error)),
+        Err(error) => Err(RuntimeError::from(error).into()),
+    }
+}
+
+/// First the member's generation, then the look at who owns the tasks: what a rebalance overtakes between the two is refused by the
+/// broker, and what came before it is seen here. (The broker alone could not tell: the threads of an instance are one member.)
+fn to_transaction(
+    committer: &Committer<'_>,
+    bundles: &[&mut TaskBundle],
+    request: &[Committed],
+) -> Result<Sent, StreamsError> {
+    let group = committer.consumer.group_metadata();
+    let _gate = committer.instance.commit_gate.read();
+    if !all_owned(bundles) {
+        return Ok(Sent::NotOwned);
+    }
+    let Some(group) = group else { return Ok(Sent::NotYet(ClientError::not_a_member())) };
+    match committer.producer.send_offsets(request, &group, CALL_TIMEOUT) {
+        Ok(()) => Ok(Sent::Taken),
+        Err(TransactionError { remedy: Remedy::Repeat, error }) => Ok(Sent::NotYet(error)),
+        Err(failed) => Err(RuntimeError::from(failed.error).into()),
+    }
+}
+
+/// A commit without an answer may have happened or not: it is asked for again until that is known.
+fn commit_transaction(committer: &Committer<'_>) -> Result<(), StreamsError> {
+    let start = Instant::now();
+    loop {
+        committer.heartbeat.beat();
+        match committer.producer.commit_transaction(CALL_TIMEOUT) {
+            Ok(()) => return Ok(()),
+            Err(TransactionError { remedy: Remedy::Repeat, error }) => {
+                if start.elapsed() > COMMIT_TIMEOUT {
+                    committer.producer.transaction_lost();
+                    return Err(RuntimeError::from(error).into());
+                }
+                tracing::debug!(%error, "the commit of the transaction has no answer yet");
+                std::thread::sleep(REPEAT_AFTER);
+            }
+            Err(failed) => return Err(RuntimeError::from(failed.error).into()),
+        }
+    }
+}
+
+/// After this a new producer is made, which learns from the coordinator how the transaction ended.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// At-most-once: commits the offsets behind everything that was read, so that it may be processed. Before `Done` none of it may.
+///
+/// # Errors
+/// When the offsets are refused for good.
+pub(crate) fn commit_ahead(
+    committer: &Committer<'_>,
+    bundles: &mut [&mut TaskBundle],
+) -> Result<CommitOutcome, StreamsError> {
+    let mut ahead = Vec::new();
+    for (task, bundle) in bundles.iter().enumerate() {
+        for (index, input) in bundle.inputs.iter().enumerate().filter(|(_, input)| input.read_ahead) {
+            let metadata = OffsetMetadata {
+                partition_time: bundle.task.partition_time(index),
+                processor_metadata: bundle.task.processor_metadata().clone(),
+            };
+            let (partition, offset) = (input.partition.clone(), Some(input.next_offset));
+            ahead.push((task, index, Committed { partition, offset, metadata: metadata.encode() }));
+        }
+    }
+    let request: Vec<Committed> = ahead.iter().map(|(.., committed)| committed.clone()).collect();
+    let outcome = send(committer, bundles, &request, to_group)?;
+    if matches!(outcome, CommitOutcome::Done) {
+        fail_point::reached(Moment::Ahead);
+        for (task, index, committed) in ahead {
+            let input = &mut bundles[task].inputs[index];
+            (input.committed, input.read_ahead) = (committed, false);
+        }
+    }
+    Ok(outcome)
+}
+
+/// At-most-once, at the end: the offsets of records that were read and not processed.
+fn not_processed(bundles: &[&mut TaskBundle]) -> Vec<Committed> {
+    let inputs = bundles.iter().flat_map(|bundle| {
+        bundle.inputs.iter().enumerate().map(|(index, input)| (bundle.task.next_to_process(index), input))
+    });
+    let back = inputs.filter(|(next, input)| next.is_some_and(|next| Some(next) < input.committed.offset));
+    back.map(|(next, input)| Committed { offset: next, ..input.committed.clone() }).collect()
+}
+
+fn note_committed(instance: &Instance, bundle: &mut TaskBundle, offsets: Offsets) {
+    let ahead = instance.settings.guarantee == ProcessingGuarantee::AtMostOnce;
     for (index, committed) in offsets {
         let offset = committed.offset.unwrap_or(-1);
         bundle.entry.committed[index].store(offset, Ordering::Relaxed);
         if instance.settings.is_repartition(&committed.partition.topic) {
             instance.purgeable.lock().insert(committed.partition.clone(), offset);
         }
-        bundle.inputs[index].committed = committed;
+        let input = &mut bundle.inputs[index];
+        input.processed = committed.offset;
+        if !ahead {
+            input.committed = committed;
+        }
     }
 }
 
@@ -171,7 +334,7 @@ fn write(committer: &Committer<'_>, bundle: &mut TaskBundle) -> Result<(), Strea
     bundle.task.write_commit(&mut batch)?;
     for target in bundle.changelogs.iter().filter(|target| target.persistent) {
         let next = match target.source_input {
-            Some(input) => bundle.inputs[input].committed.offset,
+            Some(input) => bundle.inputs[input].processed,
             None => acknowledged(committer, target)?,
         };
         if let Some(next) = next {
@@ -179,7 +342,7 @@ fn write(committer: &Committer<'_>, bundle: &mut TaskBundle) -> Result<(), Strea
         }
     }
     for input in &bundle.inputs {
-        if let Some(offset) = input.committed.offset {
+        if let Some(offset) = input.processed {
             batch.set_position(&input.partition.topic, input.partition.partition, offset).map_err(failed)?;
         }
     }

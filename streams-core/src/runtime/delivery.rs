@@ -7,7 +7,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::error::RuntimeError;
 use super::instance::Instance;
-use crate::client::{FailedDelivery, OriginTag, Outgoing, ProduceError, Producer};
+use crate::client::{FailedDelivery, OriginTag, Outgoing, ProduceError, Producer, TransactionState};
 use crate::error::StreamsError;
 use crate::handlers::{
     DeadLetterRecord, ErrorHandlerContext, FailedOutput, ProductionDecision, ProductionExceptionHandler,
@@ -19,17 +19,57 @@ use crate::handlers::{
 /// When it says fail, or the producer can't go on.
 pub(crate) fn check(instance: &Instance, producer: &Producer) -> Result<(), StreamsError> {
     for failed in producer.take_failed() {
+        if producer.transaction().is_some() && !is_of_record(failed.code) {
+            // The transaction goes back and is tried again: nothing is decided about the record.
+            producer.transaction_failed();
+            return Err(RuntimeError::TransactionFailed { code: failed.code }.into());
+        }
         let config = &instance.settings.config;
         let dead_letters = config.errors_dead_letter_queue_topic_name.as_deref();
         decide(&*config.production_exception_handler, dead_letters, producer, &failed)?;
     }
+    match producer.transaction() {
+        Some(TransactionState::Failed) => {
+            return Err(RuntimeError::TransactionFailed { code: RDKafkaErrorCode::State }.into());
+        }
+        Some(TransactionState::Dead) => {
+            let code = producer.fatal_error().map_or(RDKafkaErrorCode::Fatal, |(code, _)| code);
+            return Err(RuntimeError::TransactionFailed { code }.into());
+        }
+        _ => {}
+    }
     if let Some((code, message)) = producer.fatal_error() {
+        if producer.transaction().is_some() {
+            producer.transaction_failed();
+            return Err(RuntimeError::TransactionFailed { code }.into());
+        }
         tracing::error!(%code, message, "the producer can't go on");
         let failed =
             RuntimeError::Produce { task: String::new(), topic: "any topic".into(), partition: -1, code };
         return Err(failed.into());
     }
     Ok(())
+}
+
+/// Whether a record was refused for its own sake, so that it would be refused again.
+fn is_of_record(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as C;
+    matches!(
+        code,
+        C::MessageSizeTooLarge
+            | C::InvalidMessage
+            | C::InvalidMessageSize
+            | C::InvalidTimestamp
+            | C::InvalidRecord
+            | C::MessageBatchTooLarge
+            | C::UnsupportedForMessageFormat
+            | C::TopicAuthorizationFailed
+            | C::PolicyViolation
+            | C::InvalidTopic
+            | C::UnknownTopic
+            | C::UnknownPartition
+            | C::UnknownTopicOrPartition
+    )
 }
 
 /// Asks the handler about one record. librdkafka reports failures long after the record was handed over: of the record
@@ -44,6 +84,9 @@ pub(crate) fn decide(
     failed: &FailedDelivery,
 ) -> Result<(), StreamsError> {
     let FailedDelivery { topic, partition, code, .. } = failed;
+    if let Some(TransactionState::Failed | TransactionState::Dead) = producer.transaction() {
+        return Err(RuntimeError::TransactionFailed { code: *code }.into());
+    }
     let headers = Headers::new();
     let origin = failed.origin.and_then(|tag| producer.origin(tag));
     let task = origin.as_ref().map(|origin| origin.task.to_string()).unwrap_or_default();

@@ -110,6 +110,42 @@ pub enum RuntimeError {
         waited: Duration,
     },
 
+    /// The brokers refuse transactions, or don't answer.
+    #[error("transactions (processing.guarantee exactly_once_v2) cannot be prepared: {remedy}")]
+    TransactionsRefused {
+        /// What to do.
+        remedy: String,
+        /// What the broker said.
+        source: ClientError,
+    },
+
+    /// A record, or the offsets, could not be added to a transaction: it is aborted.
+    #[error("the transaction failed ({code})")]
+    TransactionFailed {
+        /// The client's code.
+        code: RDKafkaErrorCode,
+    },
+
+    /// Another producer has taken this one's transactional id, or nobody knows what became of a commit: a new one takes its place.
+    #[error("the transactional producer can't go on; another one takes its place in {pause:?}")]
+    ProducerLost {
+        /// How long to wait before.
+        pause: Duration,
+        /// What happened.
+        source: Box<crate::StreamsError>,
+    },
+
+    /// One transaction after the other failed, for `task.timeout.ms`.
+    #[error(
+        "no transaction could be committed for {tried:?} (task.timeout.ms): the cause below was the last one; if it is a time-out, raise producer.transaction.timeout.ms (up to the brokers' transaction.max.timeout.ms) or lower commit.interval.ms"
+    )]
+    TransactionsFail {
+        /// For how long.
+        tried: Duration,
+        /// The last failure.
+        source: Box<crate::StreamsError>,
+    },
+
     /// A topic that a sink writes to doesn't exist.
     #[error("topic {topic} does not exist or has no leader: create it, or check this user's rights")]
     UnknownTopic {

@@ -10,6 +10,10 @@ pub(crate) enum Moment {
     CachesFlushed,
     /// The brokers have every output and changelog record.
     Acknowledged,
+    /// At-most-once: the offsets behind what was read are committed, none of it is processed.
+    Ahead,
+    /// The group's coordinator has the offsets in a transaction that is not committed yet.
+    OffsetsSent,
     /// The group has the offsets.
     OffsetsCommitted,
     /// The updates of one of the tasks are in its RocksDB.
@@ -47,6 +51,8 @@ impl Moment {
         match name {
             "caches-flushed" => Some(Moment::CachesFlushed),
             "acknowledged" => Some(Moment::Acknowledged),
+            "ahead" => Some(Moment::Ahead),
+            "offsets-sent" => Some(Moment::OffsetsSent),
             "offsets-committed" => Some(Moment::OffsetsCommitted),
             "task-written" => Some(Moment::TaskWritten),
             "done" => Some(Moment::Done),

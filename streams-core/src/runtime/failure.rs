@@ -1,15 +1,18 @@
 //! Failures of threads and tasks: the uncaught exception handler decides, a new thread takes over from the last commit.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::instance::TaskEntry;
 use super::launch;
 use super::rebalance::GroupThread;
 use super::restore::RestoreCommand;
 use super::state::State;
 use crate::error::StreamsError;
 use crate::handlers::StreamThreadExceptionResponse;
+use crate::task::TaskId;
 
 impl GroupThread {
     /// A failed thread has closed its tasks: nobody waits for their release.
@@ -43,8 +46,30 @@ impl GroupThread {
         }
     }
 
-    /// Starts a new thread in the place of a failed one; it gets the same tasks, from their last commit.
-    pub(super) fn replace_thread(&mut self, index: usize) -> Result<(), StreamsError> {
+    /// A thread has closed tasks because their transaction was aborted: they are made anew, those that are still ours.
+    pub(super) fn on_aborted(
+        &mut self,
+        entries: &[Arc<TaskEntry>],
+        pause: Duration,
+    ) -> Result<(), StreamsError> {
+        let ours: Vec<TaskId> = {
+            let tasks = self.instance.tasks.read();
+            // Neither those that came again meanwhile, nor those whose thread was told to release them: it answers that.
+            let is_same = |entry: &&Arc<TaskEntry>| {
+                tasks.get(&entry.id).is_some_and(|now| Arc::ptr_eq(now, entry))
+                    && !self.reopening.contains(&entry.id)
+            };
+            entries.iter().filter(is_same).map(|entry| entry.id).collect()
+        };
+        if ours.is_empty() {
+            return Ok(());
+        }
+        self.instance.transition(State::Rebalancing);
+        launch::relaunch(self, &ours, pause)
+    }
+
+    /// Starts a new thread in the place of a failed one; it gets the same tasks, from their last commit, after a pause.
+    pub(super) fn replace_thread(&mut self, index: usize, pause: Duration) -> Result<(), StreamsError> {
         self.threads.replace(&self.instance, &self.consumer, index)?;
         let (mut closed, mut restoring) = (Vec::new(), BTreeSet::new());
         for entry in self.instance.tasks.read().values().filter(|entry| entry.thread == index) {
@@ -63,6 +88,6 @@ impl GroupThread {
             self.reopening.insert(id);
             self.restorer.send(RestoreCommand::Drop(id));
         }
-        launch::relaunch(self, &closed, Duration::ZERO)
+        launch::relaunch(self, &closed, pause)
     }
 }

@@ -22,8 +22,10 @@ use super::database::Databases;
 use super::error::RuntimeError;
 use super::restore_listener::Listener;
 use super::settings::Settings;
+use super::stable_end::StableEnds;
 use super::state::{State, StateCell};
 use super::task_bundle::TaskBundle;
+use super::transaction::Attempts;
 use crate::client::{Producer, Waker};
 use crate::clock::Clock;
 use crate::error::StreamsError;
@@ -42,6 +44,9 @@ pub(crate) enum Event {
     Released(TaskId),
     /// A processing thread failed; its tasks are closed without commit.
     ThreadFailed(usize, StreamsError),
+    /// A processing thread closed these tasks without commit, because its transaction was aborted: to be made anew from their last
+    /// commit, after this time.
+    Aborted(Vec<Arc<TaskEntry>>, Duration),
     /// A processing thread stopped because it was told to.
     ThreadStopped(usize),
     /// The partition counts of every sub-topology's inputs, as the cluster has them now.
@@ -113,6 +118,8 @@ pub(crate) struct ThreadHandle {
     pub(crate) producer: Producer,
     pub(crate) cache: Arc<kstreams_state_stores::CacheBudget>,
     pub(crate) heartbeat: Arc<Heartbeat>,
+    /// Transactions that failed since the last one that didn't.
+    pub(crate) attempts: Arc<Attempts>,
 }
 
 /// Since when a thread is busy with one round of its loop.
@@ -239,6 +246,8 @@ pub(crate) struct Instance {
     pub(crate) uncommitted: Arc<UncommittedBudget>,
     /// To the group thread.
     pub(crate) events: Mailbox<Event>,
+    /// What processing threads want to know of inputs that they wait for.
+    pub(crate) stable_ends: Arc<StableEnds>,
     /// Hears of restores.
     pub(crate) restore_listener: Listener,
     /// The application's folder, locked for this instance until it has stopped; `None` where nothing is kept on disk.

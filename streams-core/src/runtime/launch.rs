@@ -12,6 +12,7 @@ use super::restore::RestoreCommand;
 use super::shutdown_request;
 use super::task_bundle::Input;
 use crate::client::{ClientError, Committed};
+use crate::config::ProcessingGuarantee;
 use crate::error::StreamsError;
 use crate::task::{TaskId, TopicPartition};
 use crate::topology::AutoOffsetReset;
@@ -85,13 +86,16 @@ pub(crate) fn launch(group: &mut GroupThread, tasks: &[TaskId], start: &Start) -
         let from = inputs.iter().map(|input| start_of.get(input).copied().unwrap_or(0)).collect();
         let entry = Arc::new(TaskEntry::new(id, thread_index, inputs.clone(), from));
         let mut made = Vec::with_capacity(inputs.len());
+        let waits = inputs.len() > 1 && instance.settings.guarantee == ProcessingGuarantee::ExactlyOnceV2;
         for partition in inputs {
             let queue =
                 group.consumer.split(&partition, thread.mailbox.waker()).map_err(RuntimeError::from)?;
             let committed = committed.next().unwrap_or_else(|| nothing_committed(&partition));
             let reset = instance.settings.reset_of(&instance.topology, &partition.topic);
             let next_offset = start_of.remove(&partition).unwrap_or(0);
-            made.push(Input { partition, queue, reset, committed, next_offset, idle_since_ms: None });
+            let stable_end = waits.then(|| instance.stable_ends.of(&partition));
+            let input = Input::new(partition, queue, reset, committed, next_offset);
+            made.push(Input { stable_end, ..input });
         }
         instance.tasks.write().insert(id, entry.clone());
         seeds.push(Box::new(TaskSeed { entry, thread, inputs: made, not_before }));
@@ -109,17 +113,24 @@ pub(crate) fn launch(group: &mut GroupThread, tasks: &[TaskId], start: &Start) -
             }
         }
     }
-    // Offsets outside the group's subscription expire by age even while the group lives. Nobody else commits for these
-    // partitions before the tasks run, so nothing newer can be overwritten.
-    let again: Vec<Committed> =
-        seeds.iter().flat_map(|seed| seed.inputs.iter().map(|input| input.committed.clone())).collect();
-    if let Err(error) = group.consumer.commit(&again, false) {
-        tracing::debug!(%error, "cannot commit unchanged offsets again now");
+    if instance.settings.guarantee == ProcessingGuarantee::AtLeastOnce {
+        commit_again(group, &seeds);
     }
     for seed in seeds {
         group.restorer.send(RestoreCommand::Add(seed));
     }
     Ok(())
+}
+
+/// Offsets outside the group's subscription expire by age even while the group lives. Nobody else commits for these
+/// partitions before the tasks run. Under the other guarantees it has to be certain that nothing newer is overwritten, by a request
+/// that was late: there the first commit does it.
+fn commit_again(group: &GroupThread, seeds: &[Box<TaskSeed>]) {
+    let again: Vec<Committed> =
+        seeds.iter().flat_map(|seed| seed.inputs.iter().map(|input| input.committed.clone())).collect();
+    if let Err(error) = group.consumer.commit(&again, false) {
+        tracing::debug!(%error, "cannot commit unchanged offsets again now");
+    }
 }
 
 fn nothing_committed(partition: &TopicPartition) -> Committed {

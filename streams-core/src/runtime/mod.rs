@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | group | `rebalance`, `launch`, `assignment` | serves the group, decides who has which task |
 //! | restore | `restore`, `restore_task`, `create` | makes tasks and restores their stores |
-//! | processing, `num.stream.threads` | `thread`: `poll`, `choose`, `produce`, `commit` | own tasks, take records from queue to commit |
+//! | processing, `num.stream.threads` | `thread`: `poll`, `choose`, `produce`, `commit`, `transaction` | own tasks, take records from queue to commit |
 //! | watch | `watch` | metadata of the sources, purge of repartition topics |
 
 mod app;
@@ -38,12 +38,14 @@ mod settings;
 mod shutdown;
 mod shutdown_request;
 mod sources;
+mod stable_end;
 mod startup;
 mod state;
 mod task_bundle;
 mod thread;
 mod thread_meter;
 mod threads;
+mod transaction;
 mod watch;
 
 pub use app::KafkaStreams;

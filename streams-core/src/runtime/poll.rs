@@ -52,6 +52,7 @@ fn fill_input(
         Fetched::Record(_) | Fetched::End(_) => {}
         Fetched::Error(code) => unreadable = Some(code),
     });
+    input.read_ahead |= records > 0;
     match (failed, unreadable) {
         (Some(error), _) => Err(error),
         (None, Some(code)) => on_fetch_error(input, instance, code).map(|()| records),

@@ -210,15 +210,27 @@ impl GroupThread {
                 tracing::error!(task = %id, error = %Chain(&error), "a task cannot be restored");
                 self.on_failure(error, |group| launch::relaunch(group, &[id], RESTORE_AGAIN_AFTER))?;
             }
+            Event::ThreadFailed(
+                index,
+                StreamsError::Runtime(RuntimeError::ProducerLost { pause, source }),
+            ) => {
+                tracing::warn!(thread = index, error = %Chain(&*source), ?pause, "a transactional producer can't go on; its thread is replaced");
+                self.release_tasks_of(index);
+                self.instance.transition(State::Rebalancing);
+                self.replace_thread(index, pause)?;
+            }
             Event::ThreadFailed(index, error) => {
                 tracing::error!(thread = index, error = %Chain(&error), "a processing thread failed");
                 self.release_tasks_of(index);
-                self.on_failure(error, |group| group.replace_thread(index))?;
+                self.on_failure(error, |group| group.replace_thread(index, Duration::ZERO))?;
             }
             Event::ThreadStopped(index) => tracing::debug!(thread = index, "thread stopped"),
             Event::Metadata(counts) => super::watch::compare(self, &counts)?,
-            event @ Event::OffsetGone(..) if self.revocation.is_some() => self.deferred.push(event),
+            event @ (Event::OffsetGone(..) | Event::Aborted(..)) if self.revocation.is_some() => {
+                self.deferred.push(event)
+            }
             Event::OffsetGone(partition, policy) => launch::on_offset_gone(self, partition, policy)?,
+            Event::Aborted(entries, pause) => self.on_aborted(&entries, pause)?,
             Event::Failed(error) => return Err(error),
             Event::Close(timeout) => return Ok(Some(timeout)),
         }

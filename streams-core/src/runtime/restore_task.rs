@@ -13,6 +13,7 @@ use super::instance::{Instance, RestoreProgress};
 use super::restore_listener::Listener;
 use super::task_bundle::TaskBundle;
 use crate::client::{Fetched, GroupConsumer, Message, PartitionQueue, Waker};
+use crate::config::ProcessingGuarantee;
 use crate::error::StreamsError;
 use crate::metrics::RestoreMetrics;
 use crate::task::TopicPartition;
@@ -334,7 +335,15 @@ fn plan(
         bundle.task.changelogs().iter().map(|changelog| changelog.partition.clone()).collect();
     let timeout = instance.settings.request_timeout;
     let firsts = consumer.first_offsets(&partitions, timeout).map_err(RuntimeError::from)?;
-    let ends = consumer.end_offsets(&partitions, timeout).map_err(RuntimeError::from)?;
+    // Under exactly-once not the last stable offset: a transaction whose input offsets are committed may still have to be marked so
+    // in the changelog. The consumer comes past open transactions only when they are decided.
+    let ends = match instance.settings.guarantee {
+        ProcessingGuarantee::ExactlyOnceV2 => consumer.high_watermarks(&partitions, timeout),
+        ProcessingGuarantee::AtLeastOnce | ProcessingGuarantee::AtMostOnce => {
+            consumer.end_offsets(&partitions, timeout)
+        }
+    };
+    let ends = ends.map_err(RuntimeError::from)?;
     let mut changelogs = Vec::new();
     for (index, target) in bundle.changelogs.iter().enumerate() {
         let Some(store) = instance.topology.stores.get(&target.store) else { continue };

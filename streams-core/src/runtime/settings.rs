@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use rdkafka::ClientConfig;
 
 use super::sources;
-use crate::config::{ClientSettings, ConfigError, StreamsConfig};
+use crate::config::{ClientSettings, ConfigError, ProcessingGuarantee, StreamsConfig};
 use crate::handlers::{StreamThreadExceptionResponse, StreamsUncaughtExceptionHandler};
 use crate::topology::{AutoOffsetReset, Topology};
 
@@ -32,6 +32,7 @@ pub(crate) struct Settings {
     /// Prefix of the clients' and threads' names.
     pub(crate) client_id: String,
     pub(crate) threads: usize,
+    pub(crate) guarantee: ProcessingGuarantee,
     pub(crate) commit_interval: Duration,
     /// How often unchanged offsets are committed again, before they can expire.
     pub(crate) recommit_interval: Duration,
@@ -77,6 +78,7 @@ impl Settings {
             application_id: Arc::from(config.application_id.as_str()),
             client_id,
             threads: config.num_stream_threads.max(1),
+            guarantee: config.processing_guarantee,
             commit_interval: config.commit_interval,
             recommit_interval: config.offsets_recommit_interval,
             max_task_idle_ms: config.max_task_idle.as_millis(),

@@ -18,8 +18,10 @@ use super::restore::RestoreThread;
 use super::shutdown_request;
 use super::sources;
 use super::threads::Threads;
+use super::transaction;
 use super::watch::{Watch, WatchHandle};
 use crate::client::{ClientError, GroupConsumer, Waker};
+use crate::config::ProcessingGuarantee;
 use crate::error::StreamsError;
 use crate::internal_topics::TopicManager;
 
@@ -57,6 +59,9 @@ pub(crate) fn start(instance: &Arc<Instance>, events: Receiver<Event>) -> Result
     consumer.wake_on_events(&waker);
     let consumer = Arc::new(consumer);
     let threads = Threads::start(instance, &consumer)?;
+    if settings.guarantee == ProcessingGuarantee::ExactlyOnceV2 {
+        transaction::warn_of_single_copies(instance, &admin);
+    }
     let (sender, commands) = channel();
     let restore_waker = Arc::new(Waker::default());
     let restore_consumer = GroupConsumer::new("restore-consumer", &settings.restore_consumer(partitions)?)

@@ -8,6 +8,7 @@ use kstreams_state_stores::{CacheStats, TaskBackend};
 use super::database;
 use super::instance::TaskEntry;
 use super::produce::ChangelogTarget;
+use super::stable_end::StableEnd;
 use crate::client::{Committed, PartitionQueue};
 use crate::config::MetricsRecordingLevel;
 use crate::metrics::{CacheMetrics, NodeMetrics, TaskMetrics};
@@ -23,11 +24,51 @@ pub(crate) struct Input {
     pub(crate) reset: AutoOffsetReset,
     /// What was committed last; committed again before it can expire.
     pub(crate) committed: Committed,
+    /// How far it was processed at the last commit: what was committed, but for at-most-once, which commits ahead.
+    pub(crate) processed: Option<i64>,
+    /// Whether records were read since offsets were committed ahead.
+    pub(crate) read_ahead: bool,
     /// The offset behind the last record that was put into the task's buffer, at first that of the start. A rebalance
     /// makes librdkafka fetch again what was read at that moment: what is below comes a second time.
     pub(crate) next_offset: i64,
     /// Since when (wall clock, ms) the task waits for this input although it is caught up (`max.task.idle.ms`).
     pub(crate) idle_since_ms: Option<i64>,
+    /// Where open transactions may lie before the high watermark.
+    pub(crate) stable_end: Option<StableEnd>,
+}
+
+impl Input {
+    /// An input that is read from `next_offset`.
+    pub(crate) fn new(
+        partition: TopicPartition,
+        queue: PartitionQueue,
+        reset: AutoOffsetReset,
+        committed: Committed,
+        next_offset: i64,
+    ) -> Self {
+        let processed = committed.offset;
+        let (read_ahead, idle_since_ms, stable_end) = (false, None, None);
+        Input {
+            partition,
+            queue,
+            reset,
+            committed,
+            processed,
+            read_ahead,
+            next_offset,
+            idle_since_ms,
+            stable_end,
+        }
+    }
+
+    /// Whether everything that can be read was read.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.queue.is_caught_up(&self.partition, self.next_offset)
+            || self
+                .stable_end
+                .as_ref()
+                .is_some_and(|end| end.is_reached(self.queue.next_to_read(&self.partition, self.next_offset)))
+    }
 }
 
 /// A task, its inputs, its database and its changelogs.

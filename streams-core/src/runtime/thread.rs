@@ -23,7 +23,8 @@ use super::instance::{Event, Instance, ThreadCommand, ThreadHandle, panic_messag
 use super::poll;
 use super::task_bundle::TaskBundle;
 use super::thread_meter::{Step, ThreadMeter};
-use crate::client::GroupConsumer;
+use crate::client::{GroupConsumer, TransactionState};
+use crate::config::ProcessingGuarantee;
 use crate::error::StreamsError;
 use crate::task::TaskId;
 
@@ -39,18 +40,26 @@ const IDLE_CHECK: Duration = Duration::from_millis(10);
 /// later.
 const POSTPONE: Duration = Duration::from_millis(200);
 
+/// A commit of unchanged offsets, where they are not committed again when a task comes.
+const RECOMMIT_AFTER: Duration = Duration::from_secs(60);
+/// At-most-once: inputs are read, and offsets committed ahead, not more often.
+const READ_EVERY: Duration = Duration::from_millis(5);
+
 /// The state of one processing thread.
 pub(crate) struct ProcessingThread {
-    instance: Arc<Instance>,
-    handle: Arc<ThreadHandle>,
+    pub(super) instance: Arc<Instance>,
+    pub(super) handle: Arc<ThreadHandle>,
     consumer: Arc<GroupConsumer>,
     commands: Receiver<ThreadCommand>,
-    tasks: Vec<TaskBundle>,
+    pub(super) tasks: Vec<TaskBundle>,
     meter: ThreadMeter,
     batch: usize,
     next_commit: Instant,
     next_recommit: Instant,
     next_sweep: Instant,
+    /// At-most-once: when inputs may be read again, and whether what was read has to wait for its offsets.
+    next_read: Instant,
+    held: bool,
 }
 
 /// Whether the loop goes on.
@@ -82,6 +91,8 @@ impl ProcessingThread {
             next_commit,
             next_recommit,
             next_sweep: now,
+            next_read: now,
+            held: false,
         }
     }
 
@@ -92,6 +103,8 @@ impl ProcessingThread {
             let message = panic_message(&*panic);
             Err(RuntimeError::Panic { thread: self.handle.name.clone(), message }.into())
         });
+        // What is open would keep readers waiting until it times out.
+        self.abort();
         self.handle.heartbeat.rest();
         let now_ms = self.instance.clock.now_ms();
         for bundle in self.tasks.drain(..) {
@@ -109,8 +122,14 @@ impl ProcessingThread {
     }
 
     fn rounds(&mut self) -> Result<(), StreamsError> {
-        while let Next::Round = self.round()? {}
-        Ok(())
+        self.prepare_producer()?;
+        loop {
+            match self.round() {
+                Ok(Next::Round) => {}
+                Ok(Next::Stop) => return Ok(()),
+                Err(error) => self.recover(error)?,
+            }
+        }
     }
 
     fn round(&mut self) -> Result<Next, StreamsError> {
@@ -165,6 +184,10 @@ impl ProcessingThread {
         tracing::info!(task = %bundle.entry.id, "task runs");
         bundle.entry.running.store(true, Ordering::Release);
         self.tasks.push(bundle);
+        if self.instance.settings.guarantee != ProcessingGuarantee::AtLeastOnce {
+            // The others' offsets are committed again when they are assigned.
+            self.next_recommit = self.next_recommit.min(Instant::now() + RECOMMIT_AFTER);
+        }
         // RUNNING is the group thread's to say.
         self.instance.events.waker().wake();
         // A task is looked at in full first: its queues may have become ready before this thread had them.
@@ -174,20 +197,15 @@ impl ProcessingThread {
 
     /// Commits (unless lost) and closes tasks, and reports each as released.
     fn give_up(&mut self, ids: &[TaskId], commit: bool, deadline: Instant) -> Result<(), StreamsError> {
-        let (mut leaving, staying): (Vec<_>, Vec<_>) =
-            self.tasks.drain(..).partition(|bundle| ids.contains(&bundle.entry.id));
-        self.tasks = staying;
-        let outcome = if commit && !leaving.is_empty() {
-            let mut bundles: Vec<&mut TaskBundle> = leaving.iter_mut().collect();
-            let outcome = commit::commit(&self.committer(deadline, false), &mut bundles);
-            if let Ok(CommitOutcome::Postponed(error)) = &outcome {
-                tracing::warn!(%error, "tasks are given up without their last commit; what came after the one before is processed again");
-            }
-            outcome.map(|outcome| matches!(outcome, CommitOutcome::Done))
-        } else {
-            Ok(!commit && leaving.is_empty())
-        };
+        let leaves = |bundle: &TaskBundle| ids.contains(&bundle.entry.id);
+        let any_leaves = self.tasks.iter().any(leaves);
+        let outcome = if commit && any_leaves { self.commit_last(ids, deadline) } else { Ok(false) };
         let clean = matches!(outcome, Ok(true));
+        // Nobody may go on from what the leaving tasks did before it is decided; those that stay are in the same transaction.
+        let failed = self.handle.producer.transaction() == Some(TransactionState::Failed);
+        let aborted = !clean && any_leaves && self.in_transaction() && self.abort();
+        let (leaving, staying): (Vec<_>, Vec<_>) = self.tasks.drain(..).partition(leaves);
+        self.tasks = staying;
         let now_ms = self.instance.clock.now_ms();
         for bundle in leaving {
             let id = bundle.entry.id;
@@ -204,11 +222,72 @@ impl ProcessingThread {
         for id in ids {
             self.instance.events.send(Event::Released(*id));
         }
-        outcome.map(|_| ())
+        match outcome {
+            // With the abort the failure of a transaction is over.
+            Err(error) if !(aborted && failed) => Err(error),
+            _ => {
+                if aborted {
+                    self.make_tasks_anew(Duration::ZERO);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The last commit of tasks, and of those that share a transaction with them; whether it was made.
+    fn commit_last(&mut self, ids: &[TaskId], deadline: Instant) -> Result<bool, StreamsError> {
+        let together = self.in_transaction();
+        let mut tasks = std::mem::take(&mut self.tasks);
+        let due = |bundle: &&mut TaskBundle| {
+            ids.contains(&bundle.entry.id) || together && bundle.task.commit_needed()
+        };
+        let mut bundles: Vec<&mut TaskBundle> = tasks.iter_mut().filter(due).collect();
+        let outcome = if bundles.is_empty() {
+            Ok(CommitOutcome::Done)
+        } else {
+            let committer = Committer { last: true, ..self.committer(deadline, false) };
+            commit::commit(&committer, &mut bundles)
+        };
+        self.tasks = tasks;
+        if let Ok(CommitOutcome::Postponed(error)) = &outcome {
+            tracing::warn!(%error, "tasks are given up without their last commit; what came after the one before is processed again");
+        }
+        Ok(matches!(outcome?, CommitOutcome::Done))
     }
 
     /// Step 2.
     fn poll(&mut self) -> Result<usize, StreamsError> {
+        if self.instance.settings.guarantee == ProcessingGuarantee::AtMostOnce {
+            return self.poll_ahead();
+        }
+        self.fill()
+    }
+
+    /// At-most-once: what was read may be processed when the offsets behind it are committed. Not for each record: a little later there
+    /// may be more of them for one commit.
+    fn poll_ahead(&mut self) -> Result<usize, StreamsError> {
+        let now = Instant::now();
+        if now < self.next_read {
+            return Ok(0);
+        }
+        let mut count = if self.held { 0 } else { self.fill()? };
+        if count > 0 || self.held {
+            self.next_read = now + READ_EVERY;
+            let mut tasks = std::mem::take(&mut self.tasks);
+            let mut bundles: Vec<&mut TaskBundle> = tasks.iter_mut().collect();
+            let outcome = commit::commit_ahead(&self.committer(now, false), &mut bundles);
+            self.tasks = tasks;
+            let was_held = self.held;
+            self.held = !matches!(outcome?, CommitOutcome::Done);
+            if self.held {
+                self.next_read = Instant::now() + POSTPONE;
+            }
+            count += usize::from(was_held && !self.held);
+        }
+        Ok(count)
+    }
+
+    fn fill(&mut self) -> Result<usize, StreamsError> {
         let sweep = Instant::now() >= self.next_sweep;
         if sweep {
             self.next_sweep = Instant::now() + SWEEP_EVERY;
@@ -231,6 +310,9 @@ impl ProcessingThread {
 
     /// Step 3.
     fn process(&mut self) -> Result<usize, StreamsError> {
+        if self.held {
+            return Ok(0);
+        }
         let start = Instant::now();
         let idle_ms = self.instance.settings.max_task_idle_ms;
         let now_ms = self.instance.clock.now_ms();
@@ -276,42 +358,50 @@ impl ProcessingThread {
         let by_interval = now >= self.next_commit;
         let over_budget = self.instance.uncommitted.is_exceeded();
         let recommit = now >= self.next_recommit;
-        if !by_interval
-            && !over_budget
-            && !recommit
-            && !self.tasks.iter().any(|bundle| bundle.task.commit_requested())
-        {
+        let requested = self.tasks.iter().any(|bundle| bundle.task.commit_requested());
+        if !by_interval && !over_budget && !recommit && !requested {
             return Ok(());
         }
         let _span = tracing::debug_span!("commit").entered();
-        // Threads commit all their tasks or those that asked for it, as in the JVM.
-        let all = by_interval || over_budget || recommit;
+        // Threads commit all their tasks or those that asked for it, as in the JVM; what is in one transaction goes together.
+        let one = self.handle.producer.transaction().is_some();
+        let all = by_interval || over_budget || recommit || one;
+        // Also what was written when a task began, without anything processed.
+        let whole =
+            recommit || !self.tasks.iter().any(|bundle| bundle.task.commit_needed()) && self.in_transaction();
         let mut tasks = std::mem::take(&mut self.tasks);
         let committer = self.committer(now, recommit);
         let mut due: Vec<&mut TaskBundle> = tasks
             .iter_mut()
-            .filter(|bundle| recommit || bundle.task.commit_requested() || all && bundle.task.commit_needed())
+            .filter(|bundle| whole || bundle.task.commit_requested() || all && bundle.task.commit_needed())
             .collect();
         let outcome =
             if due.is_empty() { Ok(CommitOutcome::Done) } else { commit::commit(&committer, &mut due) };
         let committed = due.len();
         self.tasks = tasks;
         self.meter.done(Step::Commit, now, committed);
-        let settings = &self.instance.settings;
         match outcome? {
             CommitOutcome::Done => {
                 if by_interval {
-                    self.next_commit = now + settings.commit_interval;
+                    self.next_commit = now + self.instance.settings.commit_interval;
                 }
                 if recommit {
-                    self.next_recommit = now + settings.recommit_interval;
+                    self.next_recommit = now + self.instance.settings.recommit_interval;
+                }
+                if committed > 0 {
+                    self.handle.attempts.succeeded();
                 }
             }
             CommitOutcome::Postponed(error) => {
                 tracing::debug!(%error, "commit postponed");
                 self.next_commit = Instant::now() + POSTPONE;
             }
-            // The group thread has taken a task away and says so next.
+            // The group thread has taken a task away and says so next. What it did is in the transaction of all.
+            CommitOutcome::NotOwned if self.in_transaction() => {
+                if self.abort() {
+                    self.make_tasks_anew(Duration::ZERO);
+                }
+            }
             CommitOutcome::NotOwned => self.next_commit = Instant::now() + POSTPONE,
         }
         Ok(())
@@ -325,6 +415,7 @@ impl ProcessingThread {
             heartbeat: &self.handle.heartbeat,
             deadline,
             all_offsets,
+            last: false,
         }
     }
 
@@ -332,8 +423,13 @@ impl ProcessingThread {
     fn wait(&mut self) {
         let now = Instant::now();
         let mut until = self.next_sweep;
-        if self.tasks.iter().any(|bundle| bundle.task.commit_needed()) {
+        if self.in_transaction() || self.tasks.iter().any(|bundle| bundle.task.commit_needed()) {
             until = until.min(self.next_commit);
+        }
+        if self.instance.settings.guarantee == ProcessingGuarantee::AtMostOnce
+            && self.tasks.iter().any(|bundle| bundle.inputs.iter().any(|input| input.queue.is_ready()))
+        {
+            until = until.min(self.next_read);
         }
         let now_ms = self.instance.clock.now_ms();
         for bundle in &self.tasks {

@@ -3,32 +3,49 @@
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use kstreams_state_stores::CacheBudget;
 
 use super::error::RuntimeError;
 use super::instance::{Heartbeat, Instance, Mailbox, ThreadHandle};
 use super::thread::ProcessingThread;
+use super::transaction::{self, Attempts};
 use crate::client::{GroupConsumer, Producer, Waker};
 use crate::error::StreamsError;
+
+/// The producer of the thread at this place. It has the name of the one before it, so that it fences that and ends its transactions
+/// (`transactional.id`).
+fn make_producer(instance: &Instance, index: usize) -> Result<Producer, StreamsError> {
+    let settings = &instance.settings;
+    let name = format!("{}-StreamThread-{}-producer", settings.client_id, index + 1);
+    Ok(Producer::new(&name, &settings.producer(index + 1)?).map_err(RuntimeError::from)?)
+}
 
 /// The processing threads' join handles, by index.
 #[derive(Default)]
 pub(crate) struct Threads {
     joins: Vec<Option<JoinHandle<()>>>,
-    /// Threads started so far: names and producers are numbered from 1, never twice.
+    /// Threads started so far: names are numbered from 1, never twice.
     started: usize,
 }
 
 impl Threads {
-    /// Starts all of them.
+    /// Starts all of them. Transactions are prepared first, so that a start says what is wrong with them.
     pub(crate) fn start(
         instance: &Arc<Instance>,
         consumer: &Arc<GroupConsumer>,
     ) -> Result<Self, StreamsError> {
+        let producers = (0..instance.settings.threads).map(|index| {
+            let producer = make_producer(instance, index)?;
+            let give_up = Instant::now() + instance.settings.startup_timeout;
+            transaction::prepare(instance, &producer, &Heartbeat::new(), give_up)?;
+            Ok(producer)
+        });
+        let producers = producers.collect::<Result<Vec<_>, StreamsError>>()?;
         let mut threads = Threads::default();
-        for index in 0..instance.settings.threads {
-            threads.spawn(instance, consumer, index)?;
+        for (index, producer) in producers.into_iter().enumerate() {
+            threads.spawn(instance, consumer, index, producer, Arc::default())?;
         }
         Ok(threads)
     }
@@ -41,7 +58,8 @@ impl Threads {
         index: usize,
     ) -> Result<(), StreamsError> {
         self.join(index);
-        self.spawn(instance, consumer, index)
+        let attempts = instance.thread(index).map(|before| before.attempts.clone()).unwrap_or_default();
+        self.spawn(instance, consumer, index, make_producer(instance, index)?, attempts)
     }
 
     fn spawn(
@@ -49,11 +67,12 @@ impl Threads {
         instance: &Arc<Instance>,
         consumer: &Arc<GroupConsumer>,
         index: usize,
+        producer: Producer,
+        attempts: Arc<Attempts>,
     ) -> Result<(), StreamsError> {
         self.started += 1;
         let settings = &instance.settings;
         let name = format!("{}-StreamThread-{}", settings.client_id, self.started);
-        let producer = Producer::new(&name, &settings.producer(self.started)?).map_err(RuntimeError::from)?;
         let (sender, commands) = channel();
         let handle = Arc::new(ThreadHandle {
             name: name.clone(),
@@ -61,6 +80,7 @@ impl Threads {
             producer,
             cache: CacheBudget::new(settings.cache_bytes / settings.threads.max(1)),
             heartbeat: Arc::new(Heartbeat::new()),
+            attempts,
         });
         let thread = ProcessingThread::new(instance.clone(), handle.clone(), consumer.clone(), commands);
         let join = instance.spawn(name, move || thread.run(index))?;

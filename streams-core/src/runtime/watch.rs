@@ -3,6 +3,7 @@
 //! - Metadata of the sources: librdkafka watches only the subscribed (representative) topics, so each instance looks at
 //!   all of them itself.
 //! - Purge: committed records of repartition topics are deleted (`repartition.purge.interval.ms`).
+//! - Last stable offsets of inputs that tasks wait for (`stable_end`).
 //! - Cleanup: directories of tasks that moved away (`state.cleanup.delay.ms`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,7 +61,7 @@ impl Watch {
         admin: Arc<AdminClient<DefaultClientContext>>,
         topics: TopicManager,
     ) -> Result<WatchHandle, RuntimeError> {
-        let (stop, waker) = (Arc::new(AtomicBool::new(false)), Arc::new(Waker::default()));
+        let (stop, waker) = (Arc::new(AtomicBool::new(false)), instance.stable_ends.waker().clone());
         let handle = WatchHandle { stop: stop.clone(), waker: waker.clone() };
         let watch = Watch { instance: instance.clone(), admin, topics, stop, waker, purged: BTreeMap::new() };
         let name = format!("{}-watch", instance.settings.client_id);
@@ -88,6 +89,7 @@ impl Watch {
                 next_cleanup = now + CLEANUP_EVERY;
                 self.clean_up();
             }
+            self.instance.stable_ends.answer(&self.admin, self.instance.settings.request_timeout);
             let next = next_metadata.min(next_purge).min(next_cleanup);
             self.waker.wait(next.saturating_duration_since(Instant::now()));
         }

@@ -251,6 +251,16 @@ impl Task {
         self.queues[input].len()
     }
 
+    /// The offset of the next record of an input to process; `None` before the first came.
+    pub(crate) fn next_to_process(&self, input: usize) -> Option<i64> {
+        self.queues[input].position()
+    }
+
+    /// The highest timestamp taken from an input (ms); -1 at first.
+    pub(crate) fn partition_time(&self, input: usize) -> i64 {
+        self.queues[input].partition_time()
+    }
+
     /// Whether every input has a record, so that the lowest timestamp is known for sure.
     pub fn all_buffered(&self) -> bool {
         self.queues.iter().all(|queue| queue.len() > 0)

@@ -102,6 +102,19 @@ impl Cluster {
         self.read_all(topic).iter().map(decode).collect()
     }
 
+    /// Checks that no count in `topic` was written twice or after a greater one, among committed records; `all`: and that none is
+    /// missing from 1 to the last.
+    pub fn each_count_once(&self, topic: &str, all: bool) {
+        let mut last = Counts::new();
+        for message in self.read_all(topic) {
+            let (key, count) =
+                (key(&message), i64::from_be_bytes(message.payload().unwrap().try_into().unwrap()));
+            let before = last.insert(key.clone(), count).unwrap_or(0);
+            let follows = if all { count == before + 1 } else { count > before };
+            assert!(follows, "{key} is {count} after {before} at offset {}", message.offset());
+        }
+    }
+
     /// Waits until the last counts in `topic` are `expected`.
     pub async fn wait_for_counts(&self, topic: &str, expected: &Counts) {
         wait_for(&format!("the counts in {topic}"), expected.clone(), || self.counts(topic)).await;

@@ -70,6 +70,13 @@ impl Cluster {
         consumer.fetch_watermarks(topic, partition, DEADLINE).unwrap()
     }
 
+    /// The same, past transactions that are open.
+    pub fn watermarks_uncommitted(&self, topic: &str, partition: i32) -> (i64, i64) {
+        let mut config = self.client();
+        let consumer: BaseConsumer = config.set("isolation.level", "read_uncommitted").create().unwrap();
+        consumer.fetch_watermarks(topic, partition, DEADLINE).unwrap()
+    }
+
     /// The offset that an application has committed for a partition.
     pub fn committed(&self, application: &str, topic: &str, partition: i32) -> Option<i64> {
         let consumer: BaseConsumer = self.client().set("group.id", self.name(application)).create().unwrap();
