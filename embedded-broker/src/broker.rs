@@ -1,4 +1,4 @@
-//! Everything request handlers share: settings, topics, groups, the clock.
+//! Everything request handlers share: settings, topics, groups, transactions, the clock.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use crate::fault::Switchboard;
 use crate::group::GroupCoordinator;
 use crate::producer_ids::ProducerIds;
 use crate::topics::{Catalog, Topic};
+use crate::txn::TransactionCoordinator;
 
 /// The only node's id.
 pub(crate) const NODE_ID: BrokerId = BrokerId(1);
@@ -23,8 +24,9 @@ pub(crate) const NODE_ID: BrokerId = BrokerId(1);
 pub(crate) struct Broker {
     settings: BrokerSettings,
     catalog: Arc<Catalog>,
-    producer_ids: ProducerIds,
+    producer_ids: Arc<ProducerIds>,
     groups: Arc<GroupCoordinator>,
+    transactions: Arc<TransactionCoordinator>,
     address: SocketAddr,
     faults: Arc<Switchboard>,
     // Last: the directory's lock is given up after everything in it is closed.
@@ -35,14 +37,15 @@ impl Broker {
     /// Puts the parts together.
     pub(crate) fn new(
         settings: BrokerSettings,
-        catalog: Catalog,
-        producer_ids: ProducerIds,
+        catalog: Arc<Catalog>,
+        producer_ids: Arc<ProducerIds>,
         groups: Arc<GroupCoordinator>,
+        transactions: Arc<TransactionCoordinator>,
         address: SocketAddr,
         data_dir: DataDir,
     ) -> Self {
-        let (catalog, faults) = (Arc::new(catalog), Arc::default());
-        Broker { settings, catalog, producer_ids, groups, address, faults, data_dir }
+        let faults = Arc::default();
+        Broker { settings, catalog, producer_ids, groups, transactions, address, faults, data_dir }
     }
 
     /// The settings the broker was started with.
@@ -63,6 +66,11 @@ impl Broker {
     /// Consumer groups and their offsets.
     pub(crate) fn groups(&self) -> &Arc<GroupCoordinator> {
         &self.groups
+    }
+
+    /// Transactional ids and their transactions.
+    pub(crate) fn transactions(&self) -> &Arc<TransactionCoordinator> {
+        &self.transactions
     }
 
     /// Deletes a topic and all that hangs on it.

@@ -17,11 +17,15 @@ use crate::data_dir::DataDir;
 use crate::error::BrokerError;
 use crate::fault::Faults;
 use crate::group::{GroupConfig, GroupCoordinator};
+use crate::internal_log::ReplayError;
+use crate::log::Log;
 use crate::maintenance;
+use crate::markers::MarkerWriter;
 use crate::producer_ids::ProducerIds;
 use crate::server;
 use crate::stop::{self, StopSender};
-use crate::topics::{Catalog, NewTopic, OFFSETS_TOPIC, Opener, Store};
+use crate::topics::{Catalog, NewTopic, OFFSETS_TOPIC, Opener, Store, TRANSACTIONS_TOPIC};
+use crate::txn::{TransactionConfig, TransactionCoordinator};
 
 /// How long a killed broker waits for a write that hangs.
 const KILL_BOUND: Duration = Duration::from_secs(10);
@@ -83,6 +87,7 @@ impl EmbeddedBroker {
         let broker = Arc::new(broker);
         let server = runtime.spawn(server::run(broker.clone(), listener, stop.clone()));
         runtime.spawn(broker.groups().clone().run(stop.clone()));
+        runtime.spawn(broker.transactions().clone().run(stop.clone()));
         let maintenance = runtime.spawn(maintenance::run(broker.clone(), stop));
         let (address, data_dir) = (broker.address(), broker.data_dir().path().display());
         tracing::info!(%address, %data_dir, "broker ready");
@@ -172,29 +177,56 @@ fn open(config: BrokerConfig, address: io::Result<SocketAddr>) -> Result<Broker,
     let data_dir = DataDir::open(config.data_dir.as_deref())?;
     let disk = config.disk;
     let opener = Opener { clock: config.clock.clone(), disk: disk.clone(), clean: data_dir.was_clean() };
-    let catalog = Catalog::open(Store::open(data_dir.path())?.on(disk.clone()), opener, &settings.given)?;
-    let producer_ids = ProducerIds::open(data_dir.path())?.on(disk);
+    let store = Store::open(data_dir.path())?.on(disk.clone());
+    let catalog = Arc::new(Catalog::open(store, opener, &settings.given)?);
+    let producer_ids = Arc::new(ProducerIds::open(data_dir.path())?.on(disk));
     let groups = open_groups(&catalog, &settings, config.clock.clone())?;
-    Ok(Broker::new(settings, catalog, producer_ids, groups, address, data_dir))
+    let transactions = open_transactions(&catalog, &groups, &producer_ids, &settings, config.clock.clone())?;
+    Ok(Broker::new(settings, catalog, producer_ids, groups, transactions, address, data_dir))
 }
 
-/// Loads the groups out of the internal topic, which the first start creates.
+/// Loads the groups out of their internal topic.
 fn open_groups(
     catalog: &Catalog,
     settings: &BrokerSettings,
     clock: SharedClock,
 ) -> Result<Arc<GroupCoordinator>, BrokerError> {
-    let unusable = |reason: String| BrokerError::Offsets(io::Error::other(reason).into());
-    if catalog.topic(OFFSETS_TOPIC).is_none() {
-        let overrides = [
-            ("cleanup.policy", "compact".to_owned()),
-            ("segment.bytes", settings.get::<i32>("offsets.topic.segment.bytes")?.to_string()),
-        ];
-        let overrides = overrides.map(|(name, value)| (name.to_owned(), value)).into();
-        let new = NewTopic { name: OFFSETS_TOPIC, partitions: 1, overrides };
-        catalog.create(new).map_err(|error| unusable(error.message))?;
-    }
-    let log = catalog.log(OFFSETS_TOPIC, 0).map_err(|error| unusable(error.to_string()))?;
+    let log = internal_log(catalog, settings, OFFSETS_TOPIC, "offsets.topic.segment.bytes")
+        .map_err(BrokerError::Offsets)?;
     GroupCoordinator::open(log, GroupConfig::new(settings)?, clock)
         .map_err(|error| BrokerError::Offsets(error.into()))
+}
+
+/// Loads the transactional ids out of their internal topic, and finishes what had been decided.
+fn open_transactions(
+    catalog: &Arc<Catalog>,
+    groups: &Arc<GroupCoordinator>,
+    producer_ids: &Arc<ProducerIds>,
+    settings: &BrokerSettings,
+    clock: SharedClock,
+) -> Result<Arc<TransactionCoordinator>, BrokerError> {
+    let log = internal_log(catalog, settings, TRANSACTIONS_TOPIC, "transaction.state.log.segment.bytes")
+        .map_err(BrokerError::Transactions)?;
+    let markers = Arc::new(MarkerWriter::new(catalog.clone(), groups.clone()));
+    TransactionCoordinator::open(TransactionConfig::new(settings)?, log, markers, producer_ids.clone(), clock)
+        .map_err(|error: ReplayError| BrokerError::Transactions(error.into()))
+}
+
+/// The log of an internal topic of one partition, which the first start creates.
+fn internal_log(
+    catalog: &Catalog,
+    settings: &BrokerSettings,
+    topic: &str,
+    segment_bytes: &str,
+) -> Result<Arc<Log>, Box<dyn std::error::Error + Send + Sync>> {
+    if catalog.topic(topic).is_none() {
+        let overrides = [
+            ("cleanup.policy", "compact".to_owned()),
+            ("segment.bytes", settings.get::<i32>(segment_bytes)?.to_string()),
+        ];
+        let overrides = overrides.map(|(name, value)| (name.to_owned(), value)).into();
+        let new = NewTopic { name: topic, partitions: 1, overrides };
+        catalog.create(new).map_err(|error| io::Error::other(error.message))?;
+    }
+    Ok(catalog.log(topic, 0).map_err(|error| io::Error::other(error.to_string()))?)
 }

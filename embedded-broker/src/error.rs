@@ -52,6 +52,9 @@ pub enum BrokerError {
     /// The log of committed offsets can't be created or read: starting without it would lose every group's place.
     #[error("cannot load the committed offsets and consumer groups")]
     Offsets(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The log of transactions can't be created or read: starting without it would leave transactions open for ever.
+    #[error("cannot load the state of transactions")]
+    Transactions(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A log can't be flushed and closed at the end; what it acknowledged is checked at the next start.
     #[error("cannot close the logs cleanly")]
     Close(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -2,8 +2,8 @@
 //!
 //! It serves development, tests and single-machine deployments; a cluster is Apache Kafka's business. It is not a
 //! mock: any Kafka client works with it, data is on disk in Apache Kafka's record format, and what it acknowledged
-//! survives its death. What it answers and which settings it has is listed in the crate's `README.md`; there are no
-//! transactions, no authentication and no replication.
+//! survives its death. What it answers and which settings it has is listed in the crate's `README.md`; there is no
+//! authentication and no replication.
 //!
 //! ```
 //! use kstreams_embedded_broker::{BrokerConfig, EmbeddedBroker};
@@ -21,7 +21,7 @@
 //!
 //! A request's way: `server` accepts, `connection` cuts frames, `router` checks API and version and decodes, one
 //! module of `api` per API answers, `reply` encodes. Behind the handlers stand `topics` (which topics exist), `log`
-//! (one partition on disk) and `group` (consumer groups and their offsets).
+//! (one partition on disk), `group` (consumer groups and their offsets) and `txn` (transactions).
 
 #![forbid(unsafe_code)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
@@ -36,8 +36,10 @@ mod embedded;
 mod error;
 pub mod fault;
 mod group;
+mod internal_log;
 mod log;
 mod maintenance;
+mod markers;
 mod producer_ids;
 mod refuse;
 mod reply;
@@ -47,6 +49,7 @@ mod router;
 mod server;
 mod stop;
 mod topics;
+mod txn;
 
 pub use clock::{Clock, ManualClock, SharedClock, SystemClock};
 pub use config::{BrokerConfig, ConfigError};

@@ -68,6 +68,14 @@ pub(crate) fn shape_of(key: ApiKey) -> Option<(i16, &'static Shape)> {
         ApiKey::DeleteTopics => (4, &DELETE_TOPICS),
         ApiKey::DeleteRecords => (2, &DELETE_RECORDS),
         ApiKey::InitProducerId => (2, &INIT_PRODUCER_ID),
+        ApiKey::AddPartitionsToTxn => (3, &ADD_PARTITIONS_TO_TXN),
+        ApiKey::AddOffsetsToTxn => (3, &ADD_OFFSETS_TO_TXN),
+        ApiKey::EndTxn => (3, &END_TXN),
+        ApiKey::WriteTxnMarkers => (1, &WRITE_TXN_MARKERS),
+        ApiKey::TxnOffsetCommit => (3, &TXN_OFFSET_COMMIT),
+        ApiKey::DescribeProducers => (0, &DESCRIBE_PRODUCERS),
+        ApiKey::DescribeTransactions => (0, &DESCRIBE_TRANSACTIONS),
+        ApiKey::ListTransactions => (0, &LIST_TRANSACTIONS),
         ApiKey::OffsetForLeaderEpoch => (4, &OFFSET_FOR_LEADER_EPOCH),
         ApiKey::DescribeConfigs => (4, &DESCRIBE_CONFIGS),
         ApiKey::AlterConfigs => (2, &ALTER_CONFIGS),
@@ -228,6 +236,47 @@ const DELETE_RECORDS: Shape = group(&[
 
 const INIT_PRODUCER_ID: Shape =
     group(&[always(Text), always(Fixed(4)), since(3, Fixed(8)), since(3, Fixed(2))]);
+
+// Up to version 3, which is what clients send.
+const ADD_PARTITIONS_TO_TXN: Shape = group(&[
+    always(Text),
+    always(Fixed(8)),
+    always(Fixed(2)),
+    always(List(&group(&[always(Text), always(List(&Fixed(4)))]))),
+]);
+
+const ADD_OFFSETS_TO_TXN: Shape = group(&[always(Text), always(Fixed(8)), always(Fixed(2)), always(Text)]);
+
+const END_TXN: Shape = group(&[always(Text), always(Fixed(8)), always(Fixed(2)), always(Fixed(1))]);
+
+const WRITE_TXN_MARKERS: Shape = group(&[always(List(&group(&[
+    always(Fixed(8)),
+    always(Fixed(2)),
+    always(Fixed(1)),
+    always(List(&group(&[always(Text), always(List(&Fixed(4)))]))),
+    always(Fixed(4)),
+])))]);
+
+const TXN_OFFSET_COMMIT: Shape = group(&[
+    always(Text),
+    always(Text),
+    always(Fixed(8)),
+    always(Fixed(2)),
+    since(3, Fixed(4)),
+    since(3, Text),
+    since(3, Text),
+    always(List(&group(&[
+        always(Text),
+        always(List(&group(&[always(Fixed(4)), always(Fixed(8)), since(2, Fixed(4)), always(Text)]))),
+    ]))),
+]);
+
+const DESCRIBE_PRODUCERS: Shape = group(&[always(List(&group(&[always(Text), always(List(&Fixed(4)))])))]);
+
+const DESCRIBE_TRANSACTIONS: Shape = group(&[always(List(&Text))]);
+
+const LIST_TRANSACTIONS: Shape =
+    group(&[always(List(&Text)), always(List(&Fixed(8))), since(1, Fixed(8)), since(2, Text)]);
 
 const OFFSET_FOR_LEADER_EPOCH: Shape = group(&[
     since(3, Fixed(4)),

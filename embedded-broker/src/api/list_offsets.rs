@@ -59,7 +59,9 @@ fn find(log: &Log, timestamp: i64, read_committed: bool) -> Result<Found, Respon
         LATEST => Some((upper, -1)),
         EARLIEST | EARLIEST_LOCAL => Some((log.log_start_offset(), -1)),
         LATEST_TIERED => None,
-        MAX_TIMESTAMP => log.max_timestamp().map_err(|error| log_error(&error))?,
+        MAX_TIMESTAMP => {
+            log.max_timestamp().map_err(|error| log_error(&error))?.filter(|(offset, _)| *offset < upper)
+        }
         ..0 => return Err(ResponseError::UnsupportedVersion),
         timestamp => log
             .offset_for_time(timestamp)

@@ -3,6 +3,8 @@
 //! A handler gets a request whose version is supported and answers every fault with the protocol's error code. It runs
 //! on a thread it shares with others: what waits for the disk goes through `block_in_place`.
 
+pub(crate) mod add_offsets_to_txn;
+pub(crate) mod add_partitions_to_txn;
 pub(crate) mod alter_configs;
 pub(crate) mod api_versions;
 pub(crate) mod create_partitions;
@@ -14,6 +16,9 @@ pub(crate) mod describe_cluster;
 pub(crate) mod describe_configs;
 pub(crate) mod describe_groups;
 pub(crate) mod describe_log_dirs;
+pub(crate) mod describe_producers;
+pub(crate) mod describe_transactions;
+pub(crate) mod end_txn;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
 pub(crate) mod heartbeat;
@@ -23,6 +28,7 @@ pub(crate) mod join_group;
 pub(crate) mod leave_group;
 pub(crate) mod list_groups;
 pub(crate) mod list_offsets;
+pub(crate) mod list_transactions;
 pub(crate) mod metadata;
 pub(crate) mod offset_commit;
 pub(crate) mod offset_delete;
@@ -30,6 +36,8 @@ pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
 pub(crate) mod sync_group;
+pub(crate) mod txn_offset_commit;
+pub(crate) mod write_txn_markers;
 
 use std::sync::Arc;
 
@@ -38,7 +46,8 @@ use kafka_protocol::protocol::StrBytes;
 
 use crate::broker::{Broker, NODE_ID};
 use crate::config::ConfigError;
-use crate::log::LogError;
+use crate::log::{AppendError, LogError};
+use crate::router::RequestContext;
 use crate::topics::Topic;
 
 /// "No error" in the protocol.
@@ -104,6 +113,23 @@ pub(crate) fn log_error(error: &LogError) -> ResponseError {
         tracing::error!(error = error as &dyn std::error::Error, "storage failed");
     }
     code
+}
+
+/// The protocol's error for a refused append, noted in the broker's log if it is the disk's fault.
+pub(crate) fn append_error(error: &AppendError) -> ResponseError {
+    let code = error.kafka_error();
+    if code == ResponseError::KafkaStorageError {
+        tracing::error!(error = error as &dyn std::error::Error, "append failed");
+    }
+    code
+}
+
+/// Requests before version `first` know PRODUCER_FENCED under its old name.
+pub(crate) fn fenced_before(first: i16, ctx: &RequestContext, error: ResponseError) -> ResponseError {
+    match error {
+        ResponseError::ProducerFenced if ctx.api_version < first => ResponseError::InvalidProducerEpoch,
+        error => error,
+    }
 }
 
 /// Compares the leader epoch a client knows with ours (KIP-320); -1 means that it knows none.

@@ -11,9 +11,6 @@ pub(crate) async fn handle(
     ctx: &RequestContext,
     request: OffsetCommitRequest,
 ) -> OffsetCommitResponse {
-    let exists = |topic: &str, partition: i32| {
-        let topic = broker.catalog().topic(topic);
-        topic.is_some_and(|topic| (0..topic.partition_count()).contains(&partition))
-    };
+    let exists = |topic: &str, partition| broker.catalog().has_partition(topic, partition);
     broker.groups().offset_commit(&request, ctx.api_version, &exists)
 }

@@ -1,7 +1,6 @@
 //! OffsetFetch: how far groups are. Up to version 7 for one group, from 8 on for several (KIP-709).
 //!
-//! `require_stable` asks for an error where a transaction is about to change an offset; without transactions every
-//! offset is stable.
+//! `require_stable` asks for an error where a transaction is about to change an offset (KIP-447).
 
 use kafka_protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic};
 use kafka_protocol::messages::offset_fetch_response::{
@@ -25,12 +24,14 @@ pub(crate) async fn handle(
     request: OffsetFetchRequest,
 ) -> OffsetFetchResponse {
     if ctx.api_version >= BATCHED {
-        let groups = request.groups.iter().map(|group| fetch_group(broker, group)).collect();
+        let groups =
+            request.groups.iter().map(|group| fetch_group(broker, group, request.require_stable)).collect();
         return OffsetFetchResponse::default().with_groups(groups);
     }
     let wanted = |topic: &OffsetFetchRequestTopic| (topic.name.0.clone(), topic.partition_indexes.clone());
     let asked: Option<Vec<_>> = request.topics.as_ref().map(|topics| topics.iter().map(wanted).collect());
-    let topics = fetch(broker, &request.group_id, asked).into_iter().map(|(name, partitions)| {
+    let found = fetch(broker, &request.group_id, asked, request.require_stable);
+    let topics = found.into_iter().map(|(name, partitions)| {
         OffsetFetchResponseTopic::default()
             .with_name(TopicName(name))
             .with_partitions(partitions.into_iter().map(partition).collect())
@@ -38,18 +39,23 @@ pub(crate) async fn handle(
     OffsetFetchResponse::default().with_topics(topics.collect())
 }
 
-fn fetch(broker: &Broker, group: &StrBytes, asked: Option<Vec<(StrBytes, Vec<i32>)>>) -> Vec<FetchedTopic> {
+fn fetch(
+    broker: &Broker,
+    group: &StrBytes,
+    asked: Option<Vec<(StrBytes, Vec<i32>)>>,
+    stable: bool,
+) -> Vec<FetchedTopic> {
     match asked {
-        Some(topics) => broker.groups().fetch_offsets(group, &topics),
-        None => broker.groups().fetch_all_offsets(group),
+        Some(topics) => broker.groups().fetch_offsets(group, &topics, stable),
+        None => broker.groups().fetch_all_offsets(group, stable),
     }
 }
 
-fn fetch_group(broker: &Broker, group: &OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {
+fn fetch_group(broker: &Broker, group: &OffsetFetchRequestGroup, stable: bool) -> OffsetFetchResponseGroup {
     let asked = group.topics.as_ref().map(|topics| {
         topics.iter().map(|topic| (topic.name.0.clone(), topic.partition_indexes.clone())).collect()
     });
-    let topics = fetch(broker, &group.group_id, asked).into_iter().map(|(name, partitions)| {
+    let topics = fetch(broker, &group.group_id, asked, stable).into_iter().map(|(name, partitions)| {
         OffsetFetchResponseTopics::default()
             .with_name(TopicName(name))
             .with_partitions(partitions.into_iter().map(|found| batched(partition(found))).collect())
@@ -60,7 +66,11 @@ fn fetch_group(broker: &Broker, group: &OffsetFetchRequestGroup) -> OffsetFetchR
 /// Nothing committed is offset -1 without metadata.
 fn partition((index, committed): FetchedPartition) -> OffsetFetchResponsePartition {
     let response = OffsetFetchResponsePartition::default().with_partition_index(index);
-    match committed {
+    let response = match &committed {
+        Err(error) => response.with_error_code(error.code()),
+        Ok(_) => response,
+    };
+    match committed.ok().flatten() {
         Some(committed) => response
             .with_committed_offset(committed.offset)
             .with_committed_leader_epoch(committed.leader_epoch)
@@ -78,4 +88,5 @@ fn batched(partition: OffsetFetchResponsePartition) -> OffsetFetchResponsePartit
         .with_committed_offset(partition.committed_offset)
         .with_committed_leader_epoch(partition.committed_leader_epoch)
         .with_metadata(partition.metadata)
+        .with_error_code(partition.error_code)
 }

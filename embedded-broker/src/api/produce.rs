@@ -14,12 +14,14 @@ use kafka_protocol::messages::{ProduceRequest, ProduceResponse};
 
 use tokio::task::block_in_place;
 
-use crate::api::{ApiError, NONE};
+use crate::api::{ApiError, NONE, append_error};
 use crate::broker::Broker;
-use crate::log::{Appended, Log};
+use crate::internal_log::ProducerEpoch;
+use crate::log::{Appended, BatchHeader, Origin, TopicPartitionName};
 use crate::reply::{IntoReply, Reply};
 use crate::router::{RequestContext, RequestError};
 use crate::topics::Topic;
+use crate::txn::{self, OpenTransaction, refusal};
 
 /// The answer, or with `acks=0` none.
 pub(crate) struct ProduceReply {
@@ -64,7 +66,7 @@ async fn wait_while_paused(broker: &Broker, ctx: &RequestContext, request: &Prod
     }
     let mut partitions = Vec::new();
     for data in &request.topic_data {
-        if let Some(topic) = find_topic(broker, ctx, data) {
+        if let Ok(topic) = find_topic(broker, ctx.api_version, data) {
             partitions.extend(data.partition_data.iter().map(|data| (topic.name.to_string(), data.index)));
         }
     }
@@ -76,89 +78,154 @@ async fn wait_while_paused(broker: &Broker, ctx: &RequestContext, request: &Prod
     }
 }
 
-fn find_topic(broker: &Broker, ctx: &RequestContext, data: &TopicProduceData) -> Option<Arc<Topic>> {
-    let catalog = broker.catalog();
-    if ctx.api_version >= 13 { catalog.topic_by_id(data.topic_id) } else { catalog.topic(&data.name) }
+/// The first version that knows TRANSACTION_ABORTABLE (KIP-890).
+const ABORTABLE: i16 = 11;
+/// From this version on the request itself adds its partitions to the transaction, without AddPartitionsToTxn before.
+const ADDS: i16 = 12;
+
+/// What holds for all partitions of a request.
+struct Terms<'a> {
+    broker: &'a Broker,
+    version: i16,
+    acks: i16,
+    /// None for a request without transactional id.
+    transaction: Option<Result<OpenTransaction<'a>, ResponseError>>,
 }
 
-/// Appends to each partition on its own.
+/// Appends to each partition on its own. The transaction stays locked meanwhile, so nothing gets behind its end.
 pub(crate) async fn handle(broker: &Broker, ctx: &RequestContext, request: ProduceRequest) -> ProduceReply {
-    let acks = request.acks;
-    let refused = if !(-1..=1).contains(&acks) {
-        Some(ApiError::new(ResponseError::InvalidRequiredAcks, "acks must be -1, 0 or 1"))
-    } else if request.transactional_id.is_some() {
-        // The place of transactions: KIP-98's partition check goes here.
-        Some(ApiError::new(ResponseError::InvalidTxnState, "this broker has no transactions yet"))
-    } else {
-        None
+    let (version, acks) = (ctx.api_version, request.acks);
+    wait_while_paused(broker, ctx, &request).await;
+    let topics = request.topic_data;
+    let responses = match request.transactional_id {
+        None => Terms { broker, version, acks, transaction: None }.append_all(topics),
+        Some(id) => broker.transactions().in_transaction(&id.0, |mut open| {
+            if let Ok(open) = &mut open
+                && version >= ADDS
+            {
+                // Refused again, batch by batch.
+                let _ = enlist(broker, open, version, &topics);
+            }
+            Terms { broker, version, acks, transaction: Some(open) }.append_all(topics)
+        }),
     };
-    if refused.is_none() {
-        wait_while_paused(broker, ctx, &request).await;
-    }
-    let mut responses = Vec::with_capacity(request.topic_data.len());
-    for topic in request.topic_data {
-        responses.push(append_to_topic(broker, ctx, topic, acks, refused.as_ref()));
-    }
     ProduceReply { response: ProduceResponse::default().with_responses(responses), wanted: acks != 0 }
 }
 
-fn append_to_topic(
-    broker: &Broker,
-    ctx: &RequestContext,
-    data: TopicProduceData,
-    acks: i16,
-    refused: Option<&ApiError>,
-) -> TopicProduceResponse {
-    let topic = find_topic(broker, ctx, &data).ok_or(match ctx.api_version {
-        13.. => ResponseError::UnknownTopicId,
-        _ => ResponseError::UnknownTopicOrPartition,
-    });
-    let append = |partition: PartitionProduceData| {
-        let index = partition.index;
-        let outcome = match (refused, &topic) {
-            (Some(error), _) => Err(error.clone()),
-            (None, Err(error)) => Err(ApiError::new(*error, error.to_string())),
-            (None, Ok(topic)) if topic.is_internal() => {
-                let message = format!("{} can only be written by the broker", topic.name);
-                Err(ApiError::new(ResponseError::InvalidTopicException, message))
-            }
-            (None, Ok(topic)) if acks == -1 && topic.min_insync_replicas() > 1 => {
-                let message = "min.insync.replicas is larger than 1, and this broker is the only one";
-                Err(ApiError::new(ResponseError::NotEnoughReplicas, message))
-            }
-            (None, Ok(topic)) if broker.faults().paused().is_paused(&topic.name, index) => Err(
-                ApiError::new(ResponseError::RequestTimedOut, "the partition is paused by an injected fault"),
-            ),
-            (None, Ok(topic)) => topic
-                .log(index)
-                .map_err(|error| ApiError::new(error, error.to_string()))
-                .and_then(|log| append(&log, partition.records)),
-        };
-        respond(ctx.api_version, index, outcome)
-    };
-    TopicProduceResponse::default()
-        .with_name(data.name)
-        .with_topic_id(data.topic_id)
-        .with_partition_responses(data.partition_data.into_iter().map(append).collect())
+fn find_topic(broker: &Broker, version: i16, data: &TopicProduceData) -> Result<Arc<Topic>, ResponseError> {
+    if version >= 13 {
+        broker.catalog().topic_by_id(data.topic_id).ok_or(ResponseError::UnknownTopicId)
+    } else {
+        broker.catalog().topic(&data.name).ok_or(ResponseError::UnknownTopicOrPartition)
+    }
 }
 
-fn append(log: &Log, records: Option<Bytes>) -> Result<Appended, ApiError> {
-    let records = records.filter(|records| !records.is_empty()).ok_or_else(|| {
-        ApiError::new(
-            ResponseError::InvalidRecord,
-            "a produce request must contain a record batch per partition",
-        )
-    })?;
-    // Into the page cache an append is quick; one that waits for the disk lets the thread's other tasks move on.
-    let waits_for_disk = log.config().flush_messages != i64::MAX;
-    let appended = if waits_for_disk { block_in_place(|| log.append(records)) } else { log.append(records) };
-    appended.map_err(|error| {
-        let code = error.kafka_error();
-        if code == ResponseError::KafkaStorageError {
-            tracing::error!(error = &error as &dyn std::error::Error, "append failed");
+/// Adds all partitions of the request that exist to the transaction, as of the producer of the first batch.
+fn enlist(
+    broker: &Broker,
+    open: &mut OpenTransaction<'_>,
+    version: i16,
+    topics: &[TopicProduceData],
+) -> Result<(), ResponseError> {
+    let mut partitions = Vec::new();
+    let mut producer = None;
+    for data in topics {
+        let Ok(topic) = find_topic(broker, version, data) else { continue };
+        for partition in data.partition_data.iter().filter(|data| topic.log(data.index).is_ok()) {
+            let header = partition.records.as_ref().and_then(|records| BatchHeader::parse(records).ok());
+            if let Some(header) = header.filter(BatchHeader::is_transactional) {
+                producer.get_or_insert(producer_of(&header));
+                partitions.push(TopicPartitionName::new(topic.name.clone(), partition.index));
+            }
         }
-        ApiError::new(code, error.to_string())
-    })
+    }
+    let Some(producer) = producer else { return Ok(()) };
+    if partitions.iter().all(|partition| open.check(producer, partition).is_ok()) {
+        return Ok(());
+    }
+    block_in_place(|| open.enlist(producer, partitions, txn::VERSION))
+}
+
+fn producer_of(header: &BatchHeader) -> ProducerEpoch {
+    ProducerEpoch { id: header.producer_id, epoch: header.producer_epoch }
+}
+
+impl Terms<'_> {
+    fn append_all(&self, topics: Vec<TopicProduceData>) -> Vec<TopicProduceResponse> {
+        topics.into_iter().map(|topic| self.append_to_topic(topic)).collect()
+    }
+
+    fn append_to_topic(&self, data: TopicProduceData) -> TopicProduceResponse {
+        let topic = find_topic(self.broker, self.version, &data);
+        let append = |partition: PartitionProduceData| {
+            let index = partition.index;
+            let outcome = match &topic {
+                Err(error) => Err(ApiError::new(*error, error.to_string())),
+                Ok(topic) => {
+                    self.check(topic, index).and_then(|()| self.append(topic, index, partition.records))
+                }
+            };
+            respond(self.version, index, outcome)
+        };
+        TopicProduceResponse::default()
+            .with_name(data.name)
+            .with_topic_id(data.topic_id)
+            .with_partition_responses(data.partition_data.into_iter().map(append).collect())
+    }
+
+    fn check(&self, topic: &Topic, index: i32) -> Result<(), ApiError> {
+        if !(-1..=1).contains(&self.acks) {
+            return Err(ApiError::new(ResponseError::InvalidRequiredAcks, "acks must be -1, 0 or 1"));
+        }
+        if topic.is_internal() {
+            let message = format!("{} can only be written by the broker", topic.name);
+            return Err(ApiError::new(ResponseError::InvalidTopicException, message));
+        }
+        if self.acks == -1 && topic.min_insync_replicas() > 1 {
+            let message = "min.insync.replicas is larger than 1, and this broker is the only one";
+            return Err(ApiError::new(ResponseError::NotEnoughReplicas, message));
+        }
+        if self.broker.faults().paused().is_paused(&topic.name, index) {
+            let message = "the partition is paused by an injected fault";
+            return Err(ApiError::new(ResponseError::RequestTimedOut, message));
+        }
+        Ok(())
+    }
+
+    fn append(&self, topic: &Topic, index: i32, records: Option<Bytes>) -> Result<Appended, ApiError> {
+        let log = topic.log(index).map_err(|error| ApiError::new(error, error.to_string()))?;
+        let records = records.filter(|records| !records.is_empty()).ok_or_else(|| {
+            ApiError::new(
+                ResponseError::InvalidRecord,
+                "a produce request must contain a record batch per partition",
+            )
+        })?;
+        let origin = self.admit(topic, index, &records)?;
+        // Into the page cache an append is quick; one that waits for the disk lets the thread's other tasks move on.
+        let waits_for_disk = log.config().flush_messages != i64::MAX;
+        let append = || log.append_from(origin, records);
+        let appended = if waits_for_disk { block_in_place(append) } else { append() };
+        appended.map_err(|error| ApiError::new(append_error(&error), error.to_string()))
+    }
+
+    /// A transactional batch is written only while its producer's transaction is open and has the partition.
+    fn admit(&self, topic: &Topic, index: i32, records: &Bytes) -> Result<Origin, ApiError> {
+        let Some(open) = &self.transaction else { return Ok(Origin::Client) };
+        // What can't be parsed is refused by the log, with the reason.
+        let Some(header) = BatchHeader::parse(records).ok().filter(BatchHeader::is_transactional) else {
+            return Ok(Origin::Client);
+        };
+        let partition = TopicPartitionName::new(topic.name.clone(), index);
+        let admitted = match open {
+            Ok(open) => open.check(producer_of(&header), &partition),
+            Err(error) => Err(*error),
+        };
+        admitted.map(|()| Origin::Transaction).map_err(|error| {
+            let error = refusal(error, self.version, ABORTABLE, ADDS);
+            let message = format!("{partition} can't be written in this transaction: {error}");
+            ApiError::new(error, message)
+        })
+    }
 }
 
 fn respond(version: i16, index: i32, outcome: Result<Appended, ApiError>) -> PartitionProduceResponse {

@@ -156,6 +156,37 @@ pub(crate) const KEYS: &[ConfigKey] = &[
         "104857600",
         "The largest request accepted, in bytes.",
     ),
+    key(
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms",
+        Kind::Int { min: 1 },
+        // Apache Kafka's default is 10000, for coordinators with more to look through.
+        "1000",
+        "How often transactions are looked at for their timeout, in milliseconds.",
+    ),
+    key(
+        "transaction.max.timeout.ms",
+        Kind::Int { min: 1 },
+        "900000",
+        "The longest transaction.timeout.ms a producer may ask for, in milliseconds.",
+    ),
+    key(
+        "transaction.remove.expired.transaction.cleanup.interval.ms",
+        Kind::Int { min: 1 },
+        "3600000",
+        "How often transactional ids are looked at for expiry, in milliseconds.",
+    ),
+    key(
+        "transaction.state.log.segment.bytes",
+        Kind::Int { min: 1 },
+        "104857600",
+        "Segment size of the log of transactions, in bytes.",
+    ),
+    key(
+        "transactional.id.expiration.ms",
+        Kind::Int { min: 1 },
+        "604800000",
+        "How long an idle transactional id is remembered, in milliseconds.",
+    ),
     key("unclean.leader.election.enable", Kind::Bool, "false", "A single broker elects no leaders."),
 ];
 

@@ -16,10 +16,10 @@ use kafka_protocol::protocol::StrBytes;
 use super::config::GroupConfig;
 use super::member::Member;
 use super::offsets::Offsets;
-use super::records::{Entry, Key, StoredGroup};
+use super::records::{Key, StoredGroup};
 use super::state::GroupState;
-use super::storage::{OffsetsLog, StoreError};
 use super::subscription;
+use crate::internal_log::{Entry, InternalLog, StoreError};
 
 /// The protocol type of Kafka's consumers; the only one whose subscriptions the broker can read.
 pub(crate) const CONSUMER_PROTOCOL: &str = "consumer";
@@ -37,7 +37,7 @@ pub(crate) struct Now {
 pub(crate) struct Env<'a> {
     pub(crate) now: Now,
     pub(crate) config: &'a GroupConfig,
-    pub(crate) log: &'a dyn OffsetsLog,
+    pub(crate) log: &'a dyn InternalLog,
     /// The random part of new member ids.
     pub(crate) new_id: &'a dyn Fn() -> String,
 }
@@ -319,7 +319,7 @@ impl Group {
             members: self.members.values().map(|m| m.to_stored(&protocol, &assignment(m))).collect(),
         };
         let entry = Entry { key: Key::Group(self.id.clone()).encode(), value: Some(stored.encode()) };
-        env.log.append(&[entry], env.now.wall_ms)
+        env.log.append(&[entry], env.now.wall_ms, None).map(drop)
     }
 
     /// The group is gone for good: everything parked is answered, and whoever looks next finds nothing.

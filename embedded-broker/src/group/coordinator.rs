@@ -28,13 +28,14 @@ use super::describe;
 use super::join::{Join, join_error};
 use super::member::{Client, own};
 use super::offsets::refuse_commit;
+use super::pending::{OpenTransactions, note_open_transactions};
 use super::records::CommittedOffset;
 use super::state::GroupState;
-use super::storage::{OffsetsLog, ReplayError};
 use super::sync::sync_error;
 use super::timers::Timers;
 use super::{load, session};
 use crate::clock::SharedClock;
+use crate::internal_log::{InternalLog, ReplayError};
 use crate::stop::StopSignal;
 
 /// From this OffsetCommit version an unknown group is said to be unknown (KIP-848).
@@ -46,19 +47,21 @@ const NULL_PROTOCOL_VERSION: i16 = 7;
 
 type Groups = HashMap<StrBytes, Arc<Mutex<Group>>>;
 
-/// A committed offset or the lack of one.
-pub(crate) type FetchedPartition = (i32, Option<CommittedOffset>);
+/// A committed offset or the lack of one; an error if a transaction is about to change it and the reader minds.
+pub(crate) type FetchedPartition = (i32, Result<Option<CommittedOffset>, ResponseError>);
 /// What an OffsetFetch found in one topic.
 pub(crate) type FetchedTopic = (StrBytes, Vec<FetchedPartition>);
 
 /// All groups of the broker.
 pub(crate) struct GroupCoordinator {
     config: GroupConfig,
-    log: Arc<dyn OffsetsLog>,
+    pub(super) log: Arc<dyn InternalLog>,
     clock: SharedClock,
     started: Instant,
     groups: RwLock<Groups>,
     timers: Mutex<Timers>,
+    /// Producer id to the groups in which its transaction may have committed offsets.
+    pub(super) open_transactions: Mutex<OpenTransactions>,
     /// Wakes the timer task when something is due earlier than it thinks.
     wake: Notify,
     /// The broker stops: nothing is parked any more.
@@ -77,7 +80,7 @@ impl GroupCoordinator {
     /// # Errors
     /// [`ReplayError`] if the log can't be read.
     pub(crate) fn open(
-        log: Arc<dyn OffsetsLog>,
+        log: Arc<dyn InternalLog>,
         config: GroupConfig,
         clock: SharedClock,
     ) -> Result<Arc<Self>, ReplayError> {
@@ -88,6 +91,7 @@ impl GroupCoordinator {
             started: Instant::now(),
             groups: RwLock::default(),
             timers: Mutex::default(),
+            open_transactions: Mutex::default(),
             wake: Notify::new(),
             closed: AtomicBool::new(false),
         };
@@ -97,12 +101,16 @@ impl GroupCoordinator {
 
     /// Takes what the log says of offsets and groups in the place of what was in memory.
     pub(crate) fn reload(&self) -> Result<(), ReplayError> {
+        // Held to the end: a transaction ends before, and the log tells of it, or after, in the groups loaded.
+        let mut open = self.open_transactions.lock();
+        open.clear();
         let mut loaded = load::load(&*self.log, self.now())?;
         for group in &mut loaded {
             let env = self.env();
             group.shrink_to_max_size(&env);
             group.advance(&env);
             self.note_deadline(group);
+            note_open_transactions(&mut open, group);
         }
         tracing::debug!(groups = loaded.len(), "committed offsets and groups loaded");
         let by_id = loaded.into_iter().map(|group| (group.id().clone(), Arc::new(Mutex::new(group))));
@@ -205,12 +213,20 @@ impl GroupCoordinator {
     }
 
     /// Handles one input of a group; `None` if there is no such group.
-    fn with_group<R>(&self, id: &StrBytes, input: impl FnOnce(&mut Group, &Env<'_>) -> R) -> Option<R> {
+    pub(super) fn with_group<R>(
+        &self,
+        id: &StrBytes,
+        input: impl FnOnce(&mut Group, &Env<'_>) -> R,
+    ) -> Option<R> {
         self.visit(&*self.find(id)?, input).ok()
     }
 
     /// Handles one input of a group that is created if need be.
-    fn with_group_or_new<R>(&self, id: &StrBytes, input: impl FnOnce(&mut Group, &Env<'_>) -> R) -> R {
+    pub(super) fn with_group_or_new<R>(
+        &self,
+        id: &StrBytes,
+        input: impl FnOnce(&mut Group, &Env<'_>) -> R,
+    ) -> R {
         let mut input = input;
         loop {
             match self.visit(&self.find_or_create(id), input) {
@@ -361,17 +377,19 @@ impl GroupCoordinator {
         OffsetCommitResponse::default().with_topics(topics)
     }
 
-    /// OffsetFetch for the partitions given, in their order; an unknown group has committed nothing.
+    /// OffsetFetch for the partitions given, in their order; an unknown group has committed nothing. Who asks for
+    /// `stable` offsets is refused one that an open transaction has pending.
     pub(crate) fn fetch_offsets(
         &self,
         group: &StrBytes,
         asked: &[(StrBytes, Vec<i32>)],
+        stable: bool,
     ) -> Vec<FetchedTopic> {
         let group = self.find(group);
         let group = group.as_ref().map(|group| group.lock());
-        let find = |topic: &StrBytes, partition: i32| {
-            let committed = group.as_ref().and_then(|group| group.offsets.get(topic, partition));
-            (partition, committed.cloned())
+        let find = |topic: &StrBytes, partition: i32| match &group {
+            Some(group) => (partition, group.offsets.fetch(topic, partition, stable)),
+            None => (partition, Ok(None)),
         };
         let topic = |(topic, partitions): &(StrBytes, Vec<i32>)| {
             (topic.clone(), partitions.iter().map(|partition| find(topic, *partition)).collect())
@@ -380,14 +398,14 @@ impl GroupCoordinator {
     }
 
     /// OffsetFetch for everything the group has committed.
-    pub(crate) fn fetch_all_offsets(&self, group: &StrBytes) -> Vec<FetchedTopic> {
+    pub(crate) fn fetch_all_offsets(&self, group: &StrBytes, stable: bool) -> Vec<FetchedTopic> {
         let Some(group) = self.find(group) else { return Vec::new() };
         let group = group.lock();
-        let topic = |(topic, partitions): (&StrBytes, &std::collections::BTreeMap<i32, CommittedOffset>)| {
-            let offsets = partitions.iter().map(|(partition, offset)| (*partition, Some(offset.clone())));
-            (topic.clone(), offsets.collect())
-        };
-        group.offsets.iter().map(topic).collect()
+        let topics = group.offsets.partitions().into_iter().map(|(topic, partitions)| {
+            let fetch = |partition| (partition, group.offsets.fetch(topic, partition, stable));
+            (topic.clone(), partitions.into_iter().map(fetch).collect())
+        });
+        topics.collect()
     }
 
     /// OffsetDelete: one result for each partition asked, or an error for the whole group.
@@ -458,6 +476,6 @@ fn check_group_id(id: &StrBytes) -> Result<(), ResponseError> {
 }
 
 /// Names are stored with 16-bit lengths; flexible protocol versions could carry longer ones.
-fn fits(name: &StrBytes) -> bool {
+pub(super) fn fits(name: &StrBytes) -> bool {
     i16::try_from(name.len()).is_ok()
 }

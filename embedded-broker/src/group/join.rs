@@ -189,7 +189,7 @@ impl Group {
                 if let Err(error) = self.store(env, &|member| member.assignment.clone()) {
                     tracing::warn!(group = %self.id, member = %new_id, %error, "cannot store the new id of a static member: keeping the old");
                     if let Some(member) = self.members.get_mut(&new_id) {
-                        member.complete_join(join_error(StrBytes::new(), error.for_group()));
+                        member.complete_join(join_error(StrBytes::new(), error.for_coordinator()));
                         (member.protocols, member.rebalance_timeout_ms, member.session_timeout_ms) = before;
                     }
                     self.rename_static(&new_id, old_id.clone());

@@ -3,7 +3,7 @@
 //! It serves the classic group protocol (JoinGroup to LeaveGroup) and committed offsets. [`classic`] holds a group's
 //! data; each kind of input has a file of its own (`join`, `sync`, `session`, `rebalance`, `offsets`, `describe`).
 //! A group is a synchronous state machine; [`coordinator`] puts locks, timers and waiting around it. Offsets and
-//! group metadata live in a compacted log ([`storage`], formats in [`records`]) and are loaded from it at start.
+//! group metadata live in a compacted log of the broker's own (formats in [`records`]) and are loaded from it at start.
 
 mod classic;
 mod config;
@@ -13,11 +13,11 @@ mod join;
 mod load;
 mod member;
 mod offsets;
+mod pending;
 mod rebalance;
 mod records;
 mod session;
 mod state;
-mod storage;
 mod subscription;
 mod sync;
 mod timers;

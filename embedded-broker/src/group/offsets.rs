@@ -3,10 +3,10 @@
 //! References: Apache Kafka `OffsetMetadataManager`, `ClassicGroup.validateOffsetCommit` and
 //! `offsetExpirationCondition`, KIP-211 (expiry), KIP-496 (OffsetDelete).
 //!
-//! Every change is stored before it shows: what a fetch returns would be there after a crash too. Offsets that are
-//! pending in a transaction (`TxnOffsetCommit`) will stand beside `committed`, hidden until the transaction commits.
+//! Every change is stored before it shows: what a fetch returns would be there after a crash too. Offsets that a
+//! transaction has pending stand beside the committed ones, hidden until it commits (`pending.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::OffsetCommitRequest;
@@ -18,56 +18,139 @@ use kafka_protocol::protocol::StrBytes;
 
 use super::classic::{Env, Group};
 use super::member::own;
-use super::records::{CommittedOffset, Entry, Key};
+use super::records::{CommittedOffset, Key};
 use super::state::GroupState;
-use super::storage::StoreError;
+use crate::internal_log::{Entry, ProducerEpoch, StoreError};
 
 /// Tombstones in one batch: far below what any log takes.
 const TOMBSTONES_PER_BATCH: usize = 1_000;
 
+/// An offset and where in the offsets log it was written: of two for a partition the later one counts, whenever the
+/// transaction of one of them committed.
+#[derive(Debug, Clone)]
+struct Placed {
+    at: i64,
+    offset: CommittedOffset,
+}
+
 /// The committed offsets of one group.
 #[derive(Debug, Default)]
 pub(crate) struct Offsets {
-    committed: BTreeMap<StrBytes, BTreeMap<i32, CommittedOffset>>,
+    committed: BTreeMap<StrBytes, BTreeMap<i32, Placed>>,
+    /// By producer id: what its open transaction has committed.
+    pending: BTreeMap<i64, BTreeMap<(StrBytes, i32), Placed>>,
 }
 
 impl Offsets {
     /// The committed offset of a partition.
     pub(crate) fn get(&self, topic: &StrBytes, partition: i32) -> Option<&CommittedOffset> {
-        self.committed.get(topic)?.get(&partition)
+        Some(&self.committed.get(topic)?.get(&partition)?.offset)
     }
 
-    /// All committed offsets, by topic and partition.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&StrBytes, &BTreeMap<i32, CommittedOffset>)> {
-        self.committed.iter()
+    /// The committed offset as a client gets it.
+    pub(crate) fn fetch(
+        &self,
+        topic: &StrBytes,
+        partition: i32,
+        stable: bool,
+    ) -> Result<Option<CommittedOffset>, ResponseError> {
+        match stable && self.is_pending(topic, partition) {
+            true => Err(ResponseError::UnstableOffsetCommit),
+            false => Ok(self.get(topic, partition).cloned()),
+        }
     }
 
-    /// Whether nothing is committed.
+    /// Which partitions have a committed offset.
+    pub(crate) fn partitions(&self) -> Vec<(&StrBytes, Vec<i32>)> {
+        self.committed.iter().map(|(topic, offsets)| (topic, offsets.keys().copied().collect())).collect()
+    }
+
+    /// Whether nothing is committed or pending.
     pub(crate) fn is_empty(&self) -> bool {
-        self.committed.is_empty()
+        self.committed.is_empty() && self.pending.is_empty()
     }
 
-    /// Takes over a stored offset.
-    pub(crate) fn insert(&mut self, topic: StrBytes, partition: i32, offset: CommittedOffset) {
-        self.committed.entry(topic).or_default().insert(partition, offset);
+    /// The producers whose transactions have offsets pending.
+    pub(crate) fn open_transactions(&self) -> impl Iterator<Item = i64> {
+        self.pending.keys().copied()
     }
 
-    fn remove(&mut self, topic: &StrBytes, partition: i32) {
+    fn is_pending(&self, topic: &StrBytes, partition: i32) -> bool {
+        // Nearly always there is no transaction, or one.
+        self.pending
+            .values()
+            .any(|offsets| offsets.keys().any(|(pending, index)| *index == partition && pending == topic))
+    }
+
+    /// Takes over an offset stored at `at` in the log, in a producer's transaction or by itself.
+    pub(crate) fn insert(
+        &mut self,
+        topic: StrBytes,
+        partition: i32,
+        at: i64,
+        offset: CommittedOffset,
+        transaction: Option<i64>,
+    ) {
+        let placed = Placed { at, offset };
+        match transaction {
+            Some(producer_id) => {
+                self.pending.entry(producer_id).or_default().insert((topic, partition), placed);
+            }
+            None => {
+                self.committed.entry(topic).or_default().insert(partition, placed);
+            }
+        }
+    }
+
+    /// Makes a transaction's offsets visible, unless a later one was committed meanwhile, or drops them.
+    pub(crate) fn end_transaction(&mut self, producer_id: i64, commit: bool) {
+        let pending = self.pending.remove(&producer_id).unwrap_or_default();
+        for ((topic, partition), placed) in pending.into_iter().filter(|_| commit) {
+            let partitions = self.committed.entry(topic).or_default();
+            if partitions.get(&partition).is_none_or(|committed| committed.at < placed.at) {
+                partitions.insert(partition, placed);
+            }
+        }
+    }
+
+    /// Forgets an offset, the pending ones too: what deletes it is behind them in the log.
+    pub(crate) fn remove(&mut self, topic: &StrBytes, partition: i32) {
         if let Some(partitions) = self.committed.get_mut(topic) {
             partitions.remove(&partition);
             if partitions.is_empty() {
                 self.committed.remove(topic);
             }
         }
+        if !self.pending.is_empty() {
+            let key = (topic.clone(), partition);
+            self.pending.retain(|_, offsets| {
+                offsets.remove(&key);
+                !offsets.is_empty()
+            });
+        }
     }
 
+    /// The partitions whose committed offset is `wanted`. One that a transaction has pending is in use.
     fn select(&self, wanted: impl Fn(&StrBytes, &CommittedOffset) -> bool) -> Vec<(StrBytes, i32)> {
         let mut selected = Vec::new();
         for (topic, partitions) in &self.committed {
-            let hits = partitions.iter().filter(|(_, offset)| wanted(topic, offset));
+            let hits = partitions.iter().filter(|(partition, placed)| {
+                wanted(topic, &placed.offset) && !self.is_pending(topic, **partition)
+            });
             selected.extend(hits.map(|(partition, _)| (topic.clone(), *partition)));
         }
         selected
+    }
+
+    /// All partitions of the topics that are `wanted`, committed or pending.
+    fn of_topics(&self, wanted: impl Fn(&StrBytes) -> bool) -> Vec<(StrBytes, i32)> {
+        let committed = self.partitions();
+        let committed = committed.into_iter().flat_map(|(topic, partitions)| {
+            partitions.into_iter().map(move |partition| (topic.clone(), partition))
+        });
+        let pending = self.pending.values().flat_map(|offsets| offsets.keys().cloned());
+        let all: BTreeSet<_> = committed.chain(pending).filter(|(topic, _)| wanted(topic)).collect();
+        all.into_iter().collect()
     }
 }
 
@@ -80,11 +163,24 @@ impl Group {
         request: &OffsetCommitRequest,
         exists: &dyn Fn(&str, i32) -> bool,
     ) -> Vec<OffsetCommitResponseTopic> {
-        if let Err(error) = self.validate_commit(request) {
+        self.commit_in(env, request, None, exists)
+    }
+
+    /// The same, possibly within a producer's transaction.
+    pub(super) fn commit_in(
+        &mut self,
+        env: &Env<'_>,
+        request: &OffsetCommitRequest,
+        transaction: Option<ProducerEpoch>,
+        exists: &dyn Fn(&str, i32) -> bool,
+    ) -> Vec<OffsetCommitResponseTopic> {
+        if let Err(error) = self.validate_commit(request, transaction.is_some()) {
             return refuse_commit(request, error);
         }
-        // A member that commits is alive.
-        if matches!(self.state(), GroupState::Stable | GroupState::PreparingRebalance) {
+        // A member that commits is alive. (Within a transaction its producer does it: that says less.)
+        if transaction.is_none()
+            && matches!(self.state(), GroupState::Stable | GroupState::PreparingRebalance)
+        {
             self.reschedule_heartbeat(&request.member_id, env.now);
         }
         let check = |topic: &str, partition: &OffsetCommitRequestPartition| {
@@ -105,7 +201,7 @@ impl Group {
                 (own(&topic.name), partition.partition_index, offset)
             }));
         }
-        let stored = self.store_offsets(env, accepted).map_err(|error| {
+        let stored = self.store_offsets(env, accepted, transaction).map_err(|error| {
             tracing::warn!(group = %self.id, %error, "cannot store committed offsets");
             error.for_offset_commit()
         });
@@ -113,8 +209,13 @@ impl Group {
     }
 
     /// Who may commit: any member in its generation, except while it waits for an assignment; and anybody who
-    /// claims no generation, as long as the group has no members.
-    fn validate_commit(&self, request: &OffsetCommitRequest) -> Result<(), ResponseError> {
+    /// claims no generation, as long as the group has no members. A transaction needs neither: a producer that names no
+    /// member is fenced by its own epoch, and what it read may be committed while the group rebalances.
+    fn validate_commit(
+        &self,
+        request: &OffsetCommitRequest,
+        transactional: bool,
+    ) -> Result<(), ResponseError> {
         let generation = request.generation_id_or_member_epoch;
         if self.is_in(GroupState::Dead) {
             return Err(ResponseError::CoordinatorNotAvailable);
@@ -123,13 +224,13 @@ impl Group {
             return Ok(());
         }
         if generation < 0 && request.member_id.is_empty() && request.group_instance_id.is_none() {
-            return Err(ResponseError::UnknownMemberId);
+            return if transactional { Ok(()) } else { Err(ResponseError::UnknownMemberId) };
         }
         self.validate_member(&request.member_id, request.group_instance_id.as_ref(), "offset-commit")?;
         if generation != self.generation {
             return Err(ResponseError::IllegalGeneration);
         }
-        if self.is_in(GroupState::CompletingRebalance) {
+        if !transactional && self.is_in(GroupState::CompletingRebalance) {
             return Err(ResponseError::RebalanceInProgress);
         }
         Ok(())
@@ -139,6 +240,7 @@ impl Group {
         &mut self,
         env: &Env<'_>,
         accepted: Vec<(StrBytes, i32, CommittedOffset)>,
+        transaction: Option<ProducerEpoch>,
     ) -> Result<(), StoreError> {
         if accepted.is_empty() {
             return Ok(());
@@ -148,9 +250,9 @@ impl Group {
             Entry { key: key.encode(), value: Some(offset.encode()) }
         };
         let entries: Vec<Entry> = accepted.iter().map(entry).collect();
-        env.log.append(&entries, env.now.wall_ms)?;
-        for (topic, partition, offset) in accepted {
-            self.offsets.insert(topic, partition, offset);
+        let base = env.log.append(&entries, env.now.wall_ms, transaction)?;
+        for (at, (topic, partition, offset)) in (base..).zip(accepted) {
+            self.offsets.insert(topic, partition, at, offset, transaction.map(|producer| producer.id));
         }
         Ok(())
     }
@@ -163,7 +265,7 @@ impl Group {
                     .tombstone()
             };
             let entries: Vec<Entry> = chunk.iter().map(tombstone).collect();
-            env.log.append(&entries, env.now.wall_ms)?;
+            env.log.append(&entries, env.now.wall_ms, None)?;
             for (topic, partition) in chunk {
                 self.offsets.remove(topic, *partition);
             }
@@ -203,7 +305,7 @@ impl Group {
 
     /// Drops the offsets of deleted topics.
     pub(crate) fn drop_topics(&mut self, env: &Env<'_>, deleted: &dyn Fn(&str) -> bool) {
-        let doomed = self.offsets.select(|topic, _| deleted(topic));
+        let doomed = self.offsets.of_topics(|topic| deleted(topic));
         if let Err(error) = self.remove_offsets(env, &doomed) {
             tracing::warn!(group = %self.id, %error, "cannot drop the offsets of a deleted topic");
         }
@@ -256,15 +358,15 @@ impl Group {
                 return Err(ResponseError::NonEmptyGroup);
             }
         }
-        let all = self.offsets.select(|_, _| true);
+        let all = self.offsets.of_topics(|_| true);
         self.remove_offsets(env, &all).and_then(|()| self.delete_metadata(env)).map_err(|error| {
             tracing::warn!(group = %self.id, %error, "cannot delete the group");
-            error.for_group()
+            error.for_coordinator()
         })
     }
 
     fn delete_metadata(&mut self, env: &Env<'_>) -> Result<(), StoreError> {
-        env.log.append(&[Key::Group(self.id.clone()).tombstone()], env.now.wall_ms)?;
+        env.log.append(&[Key::Group(self.id.clone()).tombstone()], env.now.wall_ms, None)?;
         tracing::info!(group = %self.id, "group deleted");
         self.die(env.now);
         Ok(())

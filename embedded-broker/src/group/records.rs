@@ -4,8 +4,11 @@
 //! Written: offset key v1 with value v3 (v1 when the commit names its own expiry), group key v2 with value v3.
 //! Read: every version those schemas have, so that a log written by a newer release still loads.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::protocol::StrBytes;
+
+use crate::internal_log::Entry;
+use crate::internal_log::schema::{Reader, RecordError, put_bytes, put_nullable, put_string};
 
 const OFFSET_KEY: i16 = 1;
 const GROUP_KEY: i16 = 2;
@@ -79,31 +82,6 @@ pub(crate) struct StoredMember {
     pub(crate) assignment: Bytes,
 }
 
-/// Why a record of the offsets log can't be understood.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(crate) enum RecordError {
-    /// The bytes end early or a length is wrong.
-    #[error("truncated or malformed {0}")]
-    Malformed(&'static str),
-    /// Written by a release that knows more than this one.
-    #[error("unknown version {version} of {what}")]
-    Version {
-        /// Which schema.
-        what: &'static str,
-        /// The version found.
-        version: i16,
-    },
-}
-
-/// One record to append: a value, or a tombstone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Entry {
-    /// The encoded key.
-    pub(crate) key: Bytes,
-    /// The encoded value; none deletes the key.
-    pub(crate) value: Option<Bytes>,
-}
-
 impl Key {
     /// The key's bytes.
     pub(crate) fn encode(&self) -> Bytes {
@@ -125,7 +103,7 @@ impl Key {
 
     /// Reads a key; `None` for key types of features this broker doesn't have.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Option<Key>, RecordError> {
-        let mut read = Reader { rest: bytes, what: "key", flexible: false };
+        let mut read = Reader::new(bytes, "key");
         Ok(match read.i16()? {
             0 | OFFSET_KEY => {
                 Some(Key::Offset { group: read.string()?, topic: read.string()?, partition: read.i32()? })
@@ -166,8 +144,8 @@ impl CommittedOffset {
 
     /// Reads a value of any version (0 to 4).
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let mut read = Reader { rest: bytes, what: "offset commit value", flexible: false };
-        let version = read.version(4)?;
+        let mut read = Reader::new(bytes, "offset commit value");
+        let version = read.version(4, 4)?;
         let offset = read.i64()?;
         let leader_epoch = if version >= 3 { read.i32()? } else { -1 };
         let metadata = read.string()?;
@@ -203,8 +181,8 @@ impl StoredGroup {
 
     /// Reads a value of any version (0 to 4).
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let mut read = Reader { rest: bytes, what: "group metadata value", flexible: false };
-        let version = read.version(4)?;
+        let mut read = Reader::new(bytes, "group metadata value");
+        let version = read.version(4, 4)?;
         let mut group = StoredGroup {
             protocol_type: read.string()?,
             generation: read.i32()?,
@@ -228,120 +206,6 @@ impl StoredGroup {
             read.skip_tagged_fields()?;
         }
         Ok(group)
-    }
-}
-
-fn put_string(out: &mut BytesMut, text: &str) {
-    // Names came in through the protocol, whose strings have 16-bit lengths; flexible versions allow more,
-    // which the API layer refuses (`names_fit`).
-    out.put_i16(i16::try_from(text.len()).unwrap_or(i16::MAX));
-    out.put_slice(text.as_bytes());
-}
-
-fn put_nullable(out: &mut BytesMut, text: Option<&StrBytes>) {
-    match text {
-        Some(text) => put_string(out, text),
-        None => out.put_i16(-1),
-    }
-}
-
-fn put_bytes(out: &mut BytesMut, bytes: &[u8]) {
-    out.put_i32(i32::try_from(bytes.len()).unwrap_or(i32::MAX));
-    out.put_slice(bytes);
-}
-
-/// Reads fields in order; flexible versions (KIP-482) have compact lengths and tagged fields.
-struct Reader<'a> {
-    rest: &'a [u8],
-    what: &'static str,
-    flexible: bool,
-}
-
-impl Reader<'_> {
-    fn malformed<E>(&self) -> impl FnOnce(E) -> RecordError + use<E> {
-        let what = self.what;
-        move |_| RecordError::Malformed(what)
-    }
-
-    fn version(&mut self, newest: i16) -> Result<i16, RecordError> {
-        let version = self.i16()?;
-        // Both value schemas became flexible in version 4.
-        self.flexible = version >= 4;
-        if (0..=newest).contains(&version) {
-            Ok(version)
-        } else {
-            Err(RecordError::Version { what: self.what, version })
-        }
-    }
-
-    fn i16(&mut self) -> Result<i16, RecordError> {
-        self.rest.try_get_i16().map_err(self.malformed())
-    }
-
-    fn i32(&mut self) -> Result<i32, RecordError> {
-        self.rest.try_get_i32().map_err(self.malformed())
-    }
-
-    fn i64(&mut self) -> Result<i64, RecordError> {
-        self.rest.try_get_i64().map_err(self.malformed())
-    }
-
-    fn varint(&mut self) -> Result<usize, RecordError> {
-        let mut value = 0usize;
-        for shift in (0..35).step_by(7) {
-            let byte = self.rest.try_get_u8().map_err(self.malformed())?;
-            value |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(RecordError::Malformed(self.what))
-    }
-
-    /// A length or count; `None` for null.
-    fn length(&mut self, wide: bool) -> Result<Option<usize>, RecordError> {
-        if self.flexible {
-            return Ok(self.varint()?.checked_sub(1));
-        }
-        let length = if wide { self.i32()? } else { i32::from(self.i16()?) };
-        Ok(usize::try_from(length).ok())
-    }
-
-    fn length32(&mut self) -> Result<usize, RecordError> {
-        Ok(self.length(true)?.unwrap_or(0))
-    }
-
-    fn take(&mut self, length: usize) -> Result<&[u8], RecordError> {
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or(RecordError::Malformed(self.what))?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn nullable(&mut self) -> Result<Option<StrBytes>, RecordError> {
-        let Some(length) = self.length(false)? else { return Ok(None) };
-        let what = self.what;
-        let text = std::str::from_utf8(self.take(length)?).map_err(|_| RecordError::Malformed(what))?;
-        Ok(Some(StrBytes::from_string(text.to_owned())))
-    }
-
-    fn string(&mut self) -> Result<StrBytes, RecordError> {
-        Ok(self.nullable()?.unwrap_or_default())
-    }
-
-    fn bytes(&mut self) -> Result<Bytes, RecordError> {
-        let length = self.length32()?;
-        Ok(Bytes::copy_from_slice(self.take(length)?))
-    }
-
-    fn skip_tagged_fields(&mut self) -> Result<(), RecordError> {
-        if self.flexible {
-            for _ in 0..self.varint()? {
-                self.varint()?;
-                let length = self.varint()?;
-                self.take(length)?;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -92,7 +92,7 @@ impl Group {
             }
             Err(error) => {
                 tracing::warn!(group = %self.id, generation = self.generation, %error, "cannot store the assignment: rebalancing again");
-                self.reset_assignment(env, error.for_group());
+                self.reset_assignment(env, error.for_coordinator());
                 self.rebalance_or_complete_join(env, "the assignment could not be stored");
             }
         }

@@ -7,6 +7,7 @@ use kafka_protocol::records::Compression;
 
 use super::batch::{self, BadBatch, BatchHeader};
 use super::config::LogConfig;
+use super::marker::Marker;
 use super::producer_state::{Sequence, WrittenBatch};
 use super::record::{check_plain_records, records_of};
 use super::segment::Segment;
@@ -27,26 +28,45 @@ pub(crate) struct Appended {
     pub(crate) duplicate: bool,
 }
 
+/// Who writes, which decides what is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A client, outside of transactions.
+    Client,
+    /// A client in a transaction; the transaction coordinator has found that the partition takes part in it.
+    Transaction,
+    /// A coordinator of this broker, possibly in a client's transaction: without sequence numbers.
+    Coordinator,
+}
+
 /// Batches that passed every check that needs no lock.
-struct Checked {
-    headers: Vec<BatchHeader>,
-    records: Bytes,
+pub(super) struct Checked {
+    pub(super) headers: Vec<BatchHeader>,
+    pub(super) records: Bytes,
+    /// Set if it is a transaction marker, which is a batch of its own.
+    pub(super) marker: Option<Marker>,
 }
 
 impl Log {
+    /// What a client sends outside of transactions.
+    #[cfg(test)]
+    pub(crate) fn append(&self, records: Bytes) -> Result<Appended, AppendError> {
+        self.append_from(Origin::Client, records)
+    }
+
     /// Appends the record set of a Produce request: one or more whole v2 batches, written as they came. Only base
     /// offset and leader epoch are set and, under `LogAppendTime`, the timestamp type and the largest timestamp.
     ///
     /// # Errors
     /// See [`AppendError`]; after each of them nothing of `records` is in the log.
-    pub(crate) fn append(&self, records: Bytes) -> Result<Appended, AppendError> {
+    pub(crate) fn append_from(&self, origin: Origin, records: Bytes) -> Result<Appended, AppendError> {
         let config = self.config();
         let now_ms = self.clock.now_ms();
-        let checked = self.check(records, &config, now_ms)?;
+        let checked = self.check(origin, records, &config, now_ms)?;
         let mut writer = self.writer.lock();
         self.check_online(&writer)
             .map_err(|source| AppendError::Unavailable { partition: self.name.clone(), source })?;
-        if let Some(duplicate) = self.check_sequence(&writer, &checked)? {
+        if let Some(duplicate) = self.check_sequence(origin, &writer, &checked)? {
             return Ok(Appended {
                 base_offset: duplicate.base_offset(),
                 last_offset: duplicate.last_offset,
@@ -68,14 +88,14 @@ impl Log {
     }
 
     /// Offsets are given, bytes written, then everything is published. After an error the log is as before.
-    fn write(
+    pub(super) fn write(
         &self,
         writer: &mut Writer,
         checked: Checked,
         config: &LogConfig,
         now_ms: i64,
     ) -> Result<Appended, LogError> {
-        let Checked { mut headers, records } = checked;
+        let Checked { mut headers, records, marker } = checked;
         let base_offset = writer.next_offset;
         let mut bytes = std::mem::take(&mut writer.scratch);
         bytes.clear();
@@ -89,14 +109,17 @@ impl Log {
         writer.scratch = bytes;
         written?;
 
+        let commits = marker.map(|marker| marker.commit);
         for header in headers.iter().filter(|header| header.has_producer()) {
-            writer.producers.note(header, now_ms);
+            if let Some(aborted) = writer.producers.note(header, commits, now_ms) {
+                writer.active.push_aborted(aborted);
+            }
         }
         writer.next_offset = next_offset;
         writer.unflushed_records = writer.unflushed_records.saturating_add(next_offset - base_offset);
         writer.unflushed_since.get_or_insert(now_ms);
         self.flush_if_due(writer, config, now_ms)?;
-        self.publish_end(next_offset);
+        self.publish_end(next_offset, writer.producers.first_open().unwrap_or(next_offset));
         Ok(Appended {
             base_offset,
             last_offset: next_offset - 1,
@@ -145,7 +168,13 @@ impl Log {
     }
 
     /// The checks of Apache Kafka's `LogValidator` that need no knowledge of the log.
-    fn check(&self, records: Bytes, config: &LogConfig, now_ms: i64) -> Result<Checked, AppendError> {
+    fn check(
+        &self,
+        origin: Origin,
+        records: Bytes,
+        config: &LogConfig,
+        now_ms: i64,
+    ) -> Result<Checked, AppendError> {
         let mut headers = Vec::with_capacity(1);
         let mut at = 0;
         while at < records.len() {
@@ -161,6 +190,7 @@ impl Log {
             if batch::crc_of(batch) != header.crc {
                 return Err(self.corrupt_batch("the CRC does not match"));
             }
+            self.check_producer(origin, &header)?;
             self.check_batch(&header, config, now_ms)?;
             if config.compact {
                 self.check_keys(&header, &records.slice(at..at + header.size))?;
@@ -184,7 +214,7 @@ impl Log {
                 limit,
             });
         }
-        Ok(Checked { headers, records })
+        Ok(Checked { headers, records, marker: None })
     }
 
     fn check_batch(&self, header: &BatchHeader, config: &LogConfig, now_ms: i64) -> Result<(), AppendError> {
@@ -197,14 +227,8 @@ impl Log {
         if header.is_control() {
             return Err(self.invalid("clients may not write control records"));
         }
-        if header.is_transactional() {
-            return Err(self.invalid("there are no transactions yet"));
-        }
         if header.delete_horizon().is_some() {
             return Err(self.invalid("clients may not set a delete horizon"));
-        }
-        if header.has_producer() && (header.base_sequence < 0 || header.producer_epoch < 0) {
-            return Err(self.invalid("a producer id without sequence or epoch"));
         }
         if config.log_append_time {
             return Ok(());
@@ -225,6 +249,20 @@ impl Log {
         Ok(())
     }
 
+    fn check_producer(&self, origin: Origin, header: &BatchHeader) -> Result<(), AppendError> {
+        if header.is_transactional() && !header.has_producer() {
+            return Err(self.invalid("a transactional batch without a producer id"));
+        }
+        if header.is_transactional() && origin == Origin::Client {
+            return Err(self.outside_transaction(header));
+        }
+        let numbered = header.base_sequence >= 0 || origin == Origin::Coordinator;
+        if header.has_producer() && (!numbered || header.producer_epoch < 0) {
+            return Err(self.invalid("a producer id without sequence or epoch"));
+        }
+        Ok(())
+    }
+
     /// Compaction goes by key, so a compacted topic takes no record without one.
     fn check_keys(&self, header: &BatchHeader, batch: &Bytes) -> Result<(), AppendError> {
         let records = records_of(header, batch).map_err(|reason| self.corrupt_batch(&reason))?;
@@ -236,6 +274,7 @@ impl Log {
 
     fn check_sequence(
         &self,
+        origin: Origin,
         writer: &Writer,
         checked: &Checked,
     ) -> Result<Option<WrittenBatch>, AppendError> {
@@ -243,8 +282,21 @@ impl Log {
         if !header.has_producer() {
             return Ok(None);
         }
+        let judged = match origin {
+            Origin::Coordinator => writer.producers.judge_epoch(header),
+            Origin::Client | Origin::Transaction => writer.producers.judge(header),
+        };
+        self.accept(header, judged)
+    }
+
+    /// The batch that was written before, if this is it again; an error if it may not be written.
+    pub(super) fn accept(
+        &self,
+        header: &BatchHeader,
+        judged: Sequence,
+    ) -> Result<Option<WrittenBatch>, AppendError> {
         let (partition, producer_id) = (self.name.clone(), header.producer_id);
-        match writer.producers.judge(header) {
+        match judged {
             Sequence::Next => Ok(None),
             Sequence::Duplicate(written) => Ok(Some(written)),
             Sequence::OutOfOrder { last } => Err(AppendError::OutOfOrderSequence {
@@ -259,7 +311,12 @@ impl Log {
                 got: header.producer_epoch,
                 current,
             }),
+            Sequence::OutsideTransaction => Err(self.outside_transaction(header)),
         }
+    }
+
+    fn outside_transaction(&self, header: &BatchHeader) -> AppendError {
+        AppendError::OutsideTransaction { partition: self.name.clone(), producer_id: header.producer_id }
     }
 
     fn bad_batch(&self, bad: BadBatch) -> AppendError {

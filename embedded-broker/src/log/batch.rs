@@ -75,6 +75,9 @@ fn be<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 }
 
 impl BatchHeader {
+    /// Attributes of a transaction marker.
+    pub(crate) const MARKER: i16 = TRANSACTIONAL | CONTROL;
+
     /// Reads the header at the start of `bytes`. Neither the CRC nor the presence of the records is checked.
     pub(crate) fn parse(bytes: &[u8]) -> Result<BatchHeader, BadBatch> {
         if bytes.len() < HEADER_LEN {

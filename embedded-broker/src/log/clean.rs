@@ -4,12 +4,15 @@
 //! to the end of that part, group by group, in offset order: superseded records go before the record that superseded
 //! them can, so a crash in between never brings an old value back. The active segment is never touched.
 //!
+//! Nothing at or behind the last stable offset is touched: whether its transactions commit is not known yet.
+//!
 //! Tombstones stay for `delete.retention.ms` after the first round that saw them, so that consumers have time to read
 //! them; the time is written into the batch (KIP-534).
 
 mod key_map;
 mod rewrite;
 mod swap;
+mod transactions;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,9 +20,12 @@ use std::sync::atomic::Ordering;
 use self::key_map::KeyMap;
 use self::rewrite::{Rewriter, Rewritten};
 pub(super) use self::swap::{Swap, finish_swaps};
+use self::transactions::CleanedTransactions;
 use super::config::LogConfig;
+use super::marker;
 use super::retain::Chores;
 use super::segment::Segment;
+use super::transactions::aborted_between;
 use super::{Log, LogError};
 
 /// What one compaction did.
@@ -112,9 +118,11 @@ impl Log {
         let (last_of_producers, log_end) = {
             let writer = self.writer.lock();
             self.check_online(&writer)?;
-            (writer.producers.last_offsets(), writer.next_offset)
+            (writer.producers.last_written(), writer.next_offset)
         };
-        let rewriter = Rewriter { keys, compacted_to, last_of_producers, log_end, now_ms, config };
+        let transactions = CleanedTransactions::new(aborted_between(&cleanable.segments, 0, i64::MAX));
+        let mut rewriter =
+            Rewriter { keys, compacted_to, last_of_producers, transactions, log_end, now_ms, config };
         let mut done = Compaction { compacted_to, ..Compaction::default() };
         let end = cleanable.segments.partition_point(|segment| segment.base_offset < compacted_to);
         let mut from = 0;
@@ -123,7 +131,7 @@ impl Log {
             let next_base = cleanable.segments[from + group].base_offset;
             self.compact_group(
                 chores,
-                &rewriter,
+                &mut rewriter,
                 &cleanable.segments[from..from + group],
                 next_base,
                 &mut done,
@@ -151,19 +159,32 @@ impl Log {
         let too_young = |segment: &Arc<Segment>| {
             config.min_compaction_lag_ms > 0 && segment.stats().largest_timestamp > youngest_allowed
         };
-        let old_enough =
-            segments[first_dirty_segment..active].iter().take_while(|segment| !too_young(segment));
-        let first_uncleanable = first_dirty_segment + old_enough.count();
+        let stable = self.last_stable_offset();
+        let ends_stable = |at: usize| segments.get(at + 1).is_some_and(|next| next.base_offset <= stable);
+        let old_enough = (first_dirty_segment..active)
+            .take_while(|at| !too_young(&segments[*at]) && ends_stable(*at))
+            .count();
+        let first_uncleanable = first_dirty_segment + old_enough;
         Cleanable { segments, first_dirty, first_uncleanable }
     }
 
     /// Notes the last offset of each key of the dirty part; returns the offset up to which there was room for all
     /// keys.
     fn read_keys(&self, cleanable: &Cleanable, keys: &mut KeyMap) -> Result<i64, LogError> {
+        let from = cleanable.first_dirty;
+        let mut transactions = CleanedTransactions::new(aborted_between(&cleanable.segments, from, i64::MAX));
         for segment in cleanable.dirty() {
-            let mut walk = segment.walk(cleanable.first_dirty)?;
-            while let Some(batch) = walk.find(|header| !header.is_control())? {
+            let mut walk = segment.walk(from)?;
+            while let Some(batch) = walk.next()? {
                 self.check_running()?;
+                if batch.header.is_control() {
+                    let commits = marker::commits_of(&walk.raw_records(&batch)?);
+                    transactions.is_marker_of_nothing(&batch.header, commits);
+                    continue;
+                }
+                if transactions.is_aborted(&batch.header) {
+                    continue;
+                }
                 let records = walk.raw_records(&batch)?;
                 if keys.len() > 0 && keys.len() + records.len() > KeyMap::LIMIT {
                     return Ok(batch.header.base_offset);
@@ -190,7 +211,7 @@ impl Log {
     fn compact_group(
         &self,
         chores: &mut Chores,
-        rewriter: &Rewriter<'_>,
+        rewriter: &mut Rewriter<'_>,
         group: &[Arc<Segment>],
         next_base: i64,
         done: &mut Compaction,

@@ -154,6 +154,14 @@ pub(crate) enum AppendError {
         /// The newest epoch seen.
         current: i16,
     },
+    /// A transactional batch without a transaction, or a plain batch of a producer whose transaction is open.
+    #[error("producer {producer_id} wrote to {partition} outside of its transaction")]
+    OutsideTransaction {
+        /// The log.
+        partition: TopicPartitionName,
+        /// The producer.
+        producer_id: i64,
+    },
     /// Message formats before v2 (Kafka 0.11) are not written.
     #[error("record batch for {partition} has message format v{magic}, only v2 is supported")]
     UnsupportedFormat {
@@ -193,6 +201,7 @@ impl AppendError {
             AppendError::InvalidRecord { .. } => ResponseError::InvalidRecord,
             AppendError::OutOfOrderSequence { .. } => ResponseError::OutOfOrderSequenceNumber,
             AppendError::InvalidProducerEpoch { .. } => ResponseError::InvalidProducerEpoch,
+            AppendError::OutsideTransaction { .. } => ResponseError::InvalidTxnState,
             AppendError::UnsupportedFormat { .. } => ResponseError::UnsupportedForMessageFormat,
             AppendError::Storage { source, .. } | AppendError::Unavailable { source, .. } => {
                 source.kafka_error()

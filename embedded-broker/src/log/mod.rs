@@ -6,9 +6,10 @@
 //!
 //! ```text
 //! produce -> append.rs  check, assign offsets, one write      roll.rs     next segment
-//!            producer_state.rs  sequence numbers, duplicates
+//!            producer_state.rs  sequence numbers, duplicates, open transactions
+//! end     -> transactions.rs  marker.rs: control batches, aborted.rs: index of aborted transactions
 //! fetch   -> read.rs    index.rs -> segment.rs -> one pread   lookup.rs   offset by timestamp
-//! start   -> recover.rs scan.rs: CRCs, cut the torn tail, rebuild indexes and producer state
+//! start   -> recover.rs scan.rs: CRCs, cut the torn tail, rebuild indexes; replay.rs: producer state
 //! now and then: retain.rs delete old segments, clean.rs keep the last value of each key
 //! ```
 //!
@@ -16,9 +17,10 @@
 //! a time), `shared` (the list of segments: held for a pointer copy only). Readers take none of the first two: they
 //! copy the list, then read files that appends only extend and deletions leave readable while they are open.
 //!
-//! Transactions will add control batches, an index of aborted ones beside each segment and a last stable offset
-//! behind the end offset; `producer_state.rs`, `Log::last_stable_offset` and ``retain.rs` are their places.
+//! Consumers that read committed records stop at the last stable offset, the first offset of the oldest open
+//! transaction; compaction stops there too.
 
+mod aborted;
 mod append;
 mod batch;
 mod checkpoint;
@@ -29,16 +31,20 @@ mod disk;
 mod error;
 mod index;
 mod lookup;
+mod marker;
+mod producer_snapshot;
 mod producer_state;
 mod read;
 mod record;
 mod recover;
+mod replay;
 mod retain;
 mod roll;
 mod scan;
 mod segment;
 #[cfg(test)]
 mod tests;
+mod transactions;
 mod walk;
 
 use std::collections::VecDeque;
@@ -50,12 +56,16 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-pub(crate) use self::append::Appended;
+pub(crate) use self::aborted::AbortedTxn;
+pub(crate) use self::append::{Appended, Origin};
+pub(crate) use self::batch::BatchHeader;
 pub(crate) use self::config::LogConfig;
 pub(crate) use self::disk::Disk;
 pub use self::disk::{DiskFault, DiskFaults, DiskOp};
 pub(crate) use self::error::{AppendError, LogError, ReadError};
+pub(crate) use self::marker::{Marker, commits};
 pub(crate) use self::record::LogRecord;
+pub(crate) use self::transactions::ActiveProducer;
 
 use self::checkpoint::Checkpoint;
 use self::producer_state::Producers;
@@ -103,6 +113,8 @@ pub(crate) struct Log {
     /// Set when the log is to come to rest: a compaction gives up what it has not finished.
     stopping: AtomicBool,
     end: AtomicI64,
+    /// First offset of the oldest open transaction, or the end.
+    stable: AtomicI64,
     end_watch: watch::Sender<i64>,
 }
 
@@ -156,6 +168,7 @@ impl Log {
         let recovered = recover::recover(&disk, dir, &name, &config, clock.now_ms(), clean_shutdown)?;
         let recover::Recovered { segments, active, next_offset, producers, snapshots, checkpoint } =
             recovered;
+        let stable = producers.first_open().unwrap_or(next_offset);
         let writer = Writer {
             active,
             next_offset,
@@ -178,6 +191,7 @@ impl Log {
             checkpoint: Mutex::new(checkpoint),
             stopping: AtomicBool::new(false),
             end: AtomicI64::new(next_offset),
+            stable: AtomicI64::new(stable),
             end_watch: watch::Sender::new(next_offset),
         })
     }
@@ -195,11 +209,6 @@ impl Log {
     /// The next offset to be written. On one node this is the high watermark too.
     pub(crate) fn end_offset(&self) -> i64 {
         self.end.load(Ordering::Acquire)
-    }
-
-    /// Where read_committed consumers stop: the end offset, as there are no transactions yet.
-    pub(crate) fn last_stable_offset(&self) -> i64 {
-        self.end_offset()
     }
 
     /// Bytes of all segments, without indexes and without files that wait for their deletion.
@@ -303,8 +312,10 @@ impl Log {
         change(Arc::make_mut(&mut shared.segments));
     }
 
-    fn publish_end(&self, end: i64) {
+    /// Shows what was written. Who reads the stable offset first and then the end finds them in order.
+    fn publish_end(&self, end: i64, stable: i64) {
         self.end.store(end, Ordering::Release);
+        self.stable.store(stable, Ordering::Release);
         self.end_watch.send_replace(end);
     }
 

@@ -1,17 +1,19 @@
-//! Idempotent producers: who wrote last with which epoch and sequence (KIP-98, KIP-360).
+//! Producers with an id: who wrote last with which epoch and sequence (KIP-98, KIP-360), and whose transaction is open.
 //!
 //! A producer numbers its records per partition. The log keeps the last five batches of each producer id: a repeated
-//! batch is answered with its first offset instead of being written again, anything else must follow on.
-//! Transactions will add here, per producer, the first offset of its open transaction.
+//! batch is answered with its first offset instead of being written again, anything else must follow on. The first
+//! transactional batch opens a transaction, the marker ends it; the first offset of the oldest open one is the last
+//! stable offset (Apache Kafka: `ProducerStateManager`, `ProducerAppendInfo`).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
+use super::aborted::AbortedTxn;
 use super::batch::{BatchHeader, add_sequence};
 
 /// A client may have five requests in flight, so that many can come again.
-const BATCHES_KEPT: usize = 5;
+pub(super) const BATCHES_KEPT: usize = 5;
 
-/// A batch an idempotent producer wrote.
+/// A batch a producer wrote. Sequences are -1 for what the broker writes on a producer's behalf.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WrittenBatch {
     pub(crate) first_sequence: i32,
@@ -35,6 +37,10 @@ pub(crate) struct Producer {
     pub(crate) batches: VecDeque<WrittenBatch>,
     /// Broker's time of the last write, for expiry.
     pub(crate) last_ms: i64,
+    /// First offset of its open transaction.
+    pub(crate) open_since: Option<i64>,
+    /// Epoch of the coordinator that wrote its last marker; -1 before the first.
+    pub(crate) coordinator_epoch: i32,
 }
 
 /// How a producer's batch relates to what it wrote before.
@@ -48,12 +54,25 @@ pub(crate) enum Sequence {
     OutOfOrder { last: i32 },
     /// A newer epoch has written.
     Fenced { current: i16 },
+    /// The producer's transaction is open, and this batch is not of it.
+    OutsideTransaction,
+}
+
+/// What keeps a producer's epoch and sequence in a log that is compacted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LastWritten {
+    /// The batch that ends at this offset.
+    Batch(i64),
+    /// It has written nothing since a marker of this epoch.
+    Marker(i16),
 }
 
 /// The producers of one log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Producers {
     by_id: HashMap<i64, Producer>,
+    /// First offset to producer id of every open transaction.
+    open: BTreeMap<i64, i64>,
 }
 
 impl Producers {
@@ -64,9 +83,15 @@ impl Producers {
         if batch.producer_epoch < producer.epoch {
             return Sequence::Fenced { current: producer.epoch };
         }
+        if producer.open_since.is_some() && !batch.is_transactional() {
+            return Sequence::OutsideTransaction;
+        }
+        let starts_anew = || match batch.base_sequence {
+            0 => Sequence::Next,
+            _ => Sequence::OutOfOrder { last: -1 },
+        };
         if batch.producer_epoch > producer.epoch {
-            let starts_anew = batch.base_sequence == 0;
-            return if starts_anew { Sequence::Next } else { Sequence::OutOfOrder { last: -1 } };
+            return starts_anew();
         }
         let same = |written: &&WrittenBatch| {
             written.first_sequence == batch.base_sequence && written.last_sequence == batch.last_sequence()
@@ -75,32 +100,54 @@ impl Producers {
             return Sequence::Duplicate(*written);
         }
         match producer.batches.back() {
+            // Only a marker has this epoch.
+            None => starts_anew(),
             Some(last) if batch.base_sequence != add_sequence(last.last_sequence, 1) => {
                 Sequence::OutOfOrder { last: last.last_sequence }
+            }
+            Some(_) => Sequence::Next,
+        }
+    }
+
+    /// Judges what the broker writes for a producer, a marker or a pending offset: only the epoch counts.
+    pub(crate) fn judge_epoch(&self, batch: &BatchHeader) -> Sequence {
+        match self.by_id.get(&batch.producer_id) {
+            Some(producer) if batch.producer_epoch < producer.epoch => {
+                Sequence::Fenced { current: producer.epoch }
             }
             _ => Sequence::Next,
         }
     }
 
-    /// Notes a batch that is in the log. `now_ms` is when it came (at recovery: its timestamp).
-    pub(crate) fn note(&mut self, batch: &BatchHeader, now_ms: i64) {
-        // Batches of no producer have no sequence; markers belong to transactions.
-        if !batch.has_producer() || batch.is_control() {
-            return;
+    /// Notes a batch that is in the log. `now_ms` is when it came (at recovery: the time of the start). `commits` is what
+    /// a control batch says. The return value is the transaction that a marker aborted.
+    pub(crate) fn note(
+        &mut self,
+        batch: &BatchHeader,
+        commits: Option<bool>,
+        now_ms: i64,
+    ) -> Option<AbortedTxn> {
+        if !batch.has_producer() {
+            return None;
         }
         let producer = self.by_id.entry(batch.producer_id).or_insert_with(|| Producer {
             epoch: batch.producer_epoch,
             batches: VecDeque::with_capacity(BATCHES_KEPT),
             last_ms: now_ms,
+            open_since: None,
+            coordinator_epoch: -1,
         });
         if producer.epoch != batch.producer_epoch {
             producer.epoch = batch.producer_epoch;
             producer.batches.clear();
         }
+        producer.last_ms = now_ms;
+        if batch.is_control() {
+            return self.end(batch, commits?);
+        }
         if producer.batches.len() == BATCHES_KEPT {
             producer.batches.pop_front();
         }
-        producer.last_ms = now_ms;
         producer.batches.push_back(WrittenBatch {
             first_sequence: batch.base_sequence,
             last_sequence: batch.last_sequence(),
@@ -108,86 +155,58 @@ impl Producers {
             offset_delta: batch.last_offset_delta,
             timestamp: batch.max_timestamp,
         });
+        if batch.is_transactional() && producer.open_since.is_none() {
+            producer.open_since = Some(batch.base_offset);
+            self.open.insert(batch.base_offset, batch.producer_id);
+        }
+        None
     }
 
-    /// Forgets producers that were silent since `before_ms`.
+    /// A marker: the transaction is over. One that wrote nothing here leaves no trace but its epoch.
+    fn end(&mut self, marker: &BatchHeader, commit: bool) -> Option<AbortedTxn> {
+        let producer = self.by_id.get_mut(&marker.producer_id)?;
+        producer.coordinator_epoch = super::marker::COORDINATOR_EPOCH;
+        let first_offset = producer.open_since.take()?;
+        self.open.remove(&first_offset);
+        let stable_after = self.first_open().unwrap_or(marker.next_offset());
+        (!commit).then_some(AbortedTxn {
+            producer_id: marker.producer_id,
+            first_offset,
+            last_offset: marker.last_offset(),
+            stable_after,
+        })
+    }
+
+    /// First offset of the oldest open transaction.
+    pub(crate) fn first_open(&self) -> Option<i64> {
+        self.open.first_key_value().map(|(offset, _)| *offset)
+    }
+
+    /// Forgets producers that were silent since `before_ms`, unless their transaction is open.
     pub(crate) fn expire(&mut self, before_ms: i64) {
-        self.by_id.retain(|_, producer| producer.last_ms >= before_ms);
+        self.by_id.retain(|_, producer| producer.last_ms >= before_ms || producer.open_since.is_some());
     }
 
-    /// Each producer's last offset: compaction keeps that batch, if need be emptied, so that a restart still finds the
-    /// sequence number.
-    pub(crate) fn last_offsets(&self) -> HashMap<i64, i64> {
-        let last = |producer: &Producer| producer.batches.back().map(|batch| batch.last_offset);
-        self.by_id.iter().filter_map(|(id, producer)| Some((*id, last(producer)?))).collect()
+    /// What each producer wrote last: compaction keeps that batch, if need be emptied, so that a restart still finds
+    /// epoch and sequence number.
+    pub(crate) fn last_written(&self) -> HashMap<i64, LastWritten> {
+        let last = |producer: &Producer| match producer.batches.back() {
+            Some(batch) => LastWritten::Batch(batch.last_offset),
+            None => LastWritten::Marker(producer.epoch),
+        };
+        self.by_id.iter().map(|(id, producer)| (*id, last(producer))).collect()
     }
 
-    /// The state as bytes: version i16, CRC-32C u32 of the rest, then per producer id, epoch, last time, batches.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut body = Vec::new();
-        body.extend_from_slice(&u32::try_from(self.by_id.len()).unwrap_or(u32::MAX).to_be_bytes());
-        let mut ids: Vec<_> = self.by_id.iter().collect();
-        ids.sort_unstable_by_key(|(id, _)| **id);
-        for (id, producer) in ids {
-            body.extend_from_slice(&id.to_be_bytes());
-            body.extend_from_slice(&producer.epoch.to_be_bytes());
-            body.extend_from_slice(&producer.last_ms.to_be_bytes());
-            body.push(u8::try_from(producer.batches.len()).unwrap_or(0));
-            for batch in &producer.batches {
-                body.extend_from_slice(&batch.first_sequence.to_be_bytes());
-                body.extend_from_slice(&batch.last_sequence.to_be_bytes());
-                body.extend_from_slice(&batch.last_offset.to_be_bytes());
-                body.extend_from_slice(&batch.offset_delta.to_be_bytes());
-                body.extend_from_slice(&batch.timestamp.to_be_bytes());
-            }
-        }
-        let mut out = Vec::with_capacity(body.len() + 6);
-        out.extend_from_slice(&SNAPSHOT_VERSION.to_be_bytes());
-        out.extend_from_slice(&crc32c::crc32c(&body).to_be_bytes());
-        out.append(&mut body);
-        out
+    /// All producers, by id.
+    pub(crate) fn by_id(&self) -> BTreeMap<i64, &Producer> {
+        self.by_id.iter().map(|(id, producer)| (*id, producer)).collect()
     }
 
-    /// The state out of bytes; `None` when they are damaged or of another version.
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Producers> {
-        let mut bytes = Reader(bytes);
-        if bytes.take()? != SNAPSHOT_VERSION.to_be_bytes() {
-            return None;
+    /// Takes over a producer out of a snapshot.
+    pub(super) fn insert(&mut self, id: i64, producer: Producer) {
+        if let Some(first_offset) = producer.open_since {
+            self.open.insert(first_offset, id);
         }
-        if u32::from_be_bytes(bytes.take()?) != crc32c::crc32c(bytes.0) {
-            return None;
-        }
-        let mut by_id = HashMap::new();
-        for _ in 0..u32::from_be_bytes(bytes.take()?) {
-            let id = i64::from_be_bytes(bytes.take()?);
-            let epoch = i16::from_be_bytes(bytes.take()?);
-            let last_ms = i64::from_be_bytes(bytes.take()?);
-            let [count] = bytes.take()?;
-            let mut batches = VecDeque::with_capacity(BATCHES_KEPT);
-            for _ in 0..count {
-                batches.push_back(WrittenBatch {
-                    first_sequence: i32::from_be_bytes(bytes.take()?),
-                    last_sequence: i32::from_be_bytes(bytes.take()?),
-                    last_offset: i64::from_be_bytes(bytes.take()?),
-                    offset_delta: i32::from_be_bytes(bytes.take()?),
-                    timestamp: i64::from_be_bytes(bytes.take()?),
-                });
-            }
-            by_id.insert(id, Producer { epoch, batches, last_ms });
-        }
-        Some(Producers { by_id })
-    }
-}
-
-/// Version of the snapshot's bytes.
-const SNAPSHOT_VERSION: i16 = 1;
-
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (first, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*first)
+        self.by_id.insert(id, producer);
     }
 }

@@ -34,6 +34,17 @@ impl Log {
         min_one: bool,
         upper: i64,
     ) -> Result<Bytes, ReadError> {
+        self.read_range(offset, max_bytes, min_one, upper).map(|(read, _)| Bytes::from(read.bytes))
+    }
+
+    /// The same, with the offset behind what was read and the segments it was read from.
+    pub(super) fn read_range(
+        &self,
+        offset: i64,
+        max_bytes: usize,
+        min_one: bool,
+        upper: i64,
+    ) -> Result<(Batches, Arc<Vec<Arc<Segment>>>), ReadError> {
         // The end first: every offset below it lies in one of the segments listed afterwards.
         let end = self.end_offset();
         let (segments, start) = self.segments_and_start();
@@ -47,17 +58,24 @@ impl Log {
         }
         let upper = upper.min(end);
         if offset >= upper {
-            return Ok(Bytes::new());
+            return Ok((Batches::default(), segments));
         }
         read_segments(&segments, offset, &Limits { max_bytes, min_one, upper })
-            .map(Bytes::from)
+            .map(|read| (read, segments))
             .map_err(|source| ReadError::Storage { partition: self.name.clone(), source })
     }
 }
 
-fn read_segments(segments: &[Arc<Segment>], offset: i64, limits: &Limits) -> Result<Vec<u8>, LogError> {
+/// Whole batches, one after the other, and the offset after the last.
+#[derive(Debug, Default)]
+pub(super) struct Batches {
+    pub(super) bytes: Vec<u8>,
+    pub(super) next_offset: i64,
+}
+
+fn read_segments(segments: &[Arc<Segment>], offset: i64, limits: &Limits) -> Result<Batches, LogError> {
     let first = segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1);
-    let mut out = Vec::new();
+    let mut out = Batches::default();
     for segment in segments.get(first..).unwrap_or(&[]) {
         if segment.base_offset >= limits.upper || !read_segment(segment, offset, limits, &mut out)? {
             break;
@@ -71,12 +89,13 @@ fn read_segment(
     segment: &Segment,
     offset: i64,
     limits: &Limits,
-    out: &mut Vec<u8>,
+    out: &mut Batches,
 ) -> Result<bool, LogError> {
     let Some((position, first)) = segment.locate(offset)? else { return Ok(true) };
     if first.base_offset >= limits.upper {
         return Ok(false);
     }
+    let Batches { bytes: out, next_offset: read_to } = out;
     let room = limits.max_bytes.saturating_sub(out.len());
     let must = if out.is_empty() && limits.min_one { first.size } else { 0 };
     let available = usize::try_from(segment.len() - position).unwrap_or(usize::MAX);
@@ -95,6 +114,7 @@ fn read_segment(
     let (whole, next_offset) = whole_batches(&out[from..], limits.upper);
     out.truncate(from + whole);
     if whole > 0 {
+        *read_to = next_offset;
         segment.hint(next_offset, position + whole as u64);
     }
     Ok(whole == available)

@@ -23,6 +23,8 @@ pub(crate) struct LogRecord {
     pub(crate) headers: Vec<(Bytes, Option<Bytes>)>,
     /// A transaction marker: not for consumers.
     pub(crate) control: bool,
+    /// The producer in whose transaction it was written.
+    pub(crate) transaction: Option<i64>,
 }
 
 /// A record as it lies in its batch.
@@ -113,6 +115,7 @@ impl RawRecord {
             value: self.value.clone(),
             headers,
             control: header.is_control(),
+            transaction: header.is_transactional().then_some(header.producer_id),
         })
     }
 

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::aborted;
 use super::checkpoint::Checkpoint;
 use super::clean::finish_swaps;
 use super::config::LogConfig;
@@ -12,7 +13,6 @@ use super::disk::Disk;
 use super::index::SegmentIndex;
 use super::producer_state::Producers;
 use super::retain::DELETED;
-use super::roll::snapshot_path;
 use super::scan::{Scanned, Scanner};
 use super::segment::{Segment, log_path};
 use super::{LogError, TopicPartitionName};
@@ -27,12 +27,12 @@ pub(super) struct Recovered {
     pub(super) checkpoint: Checkpoint,
 }
 
-struct Recovery<'a> {
-    disk: &'a Disk,
-    dir: &'a Path,
+pub(super) struct Recovery<'a> {
+    pub(super) disk: &'a Disk,
+    pub(super) dir: &'a Path,
     name: &'a TopicPartitionName,
-    config: &'a LogConfig,
-    now_ms: i64,
+    pub(super) config: &'a LogConfig,
+    pub(super) now_ms: i64,
 }
 
 /// Opens or creates the log in `dir`.
@@ -73,6 +73,10 @@ impl Recovery<'_> {
         }
         let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
         let (producers, snapshots) = self.producers(&files.snapshots, &segments, next_offset)?;
+        for segment in segments.iter().rev().skip(1) {
+            // Writes nothing for those that were opened with their indexes.
+            segment.seal(self.disk)?;
+        }
         checkpoint.recovery_point = checkpoint.recovery_point.min(next_offset);
         checkpoint.compacted_to = checkpoint.compacted_to.min(next_offset);
         if clean || checkpoint.clean.is_some() {
@@ -101,7 +105,7 @@ impl Recovery<'_> {
             match (extension, base) {
                 ("log", Some(base)) if base >= 0 => files.bases.push(base),
                 ("snapshot", Some(offset)) => files.snapshots.push_back(offset),
-                ("index" | "timeindex", Some(base)) => files.indexes.push((base, path)),
+                ("index" | "timeindex" | aborted::EXTENSION, Some(base)) => files.indexes.push((base, path)),
                 ("tmp" | DELETED | "cleaned", _) => self.disk.remove(&path)?,
                 _ => {}
             }
@@ -175,11 +179,6 @@ impl Recovery<'_> {
                 break;
             }
         }
-        let closed = segments.len().saturating_sub(1);
-        for segment in &segments[..closed] {
-            // Writes nothing for those that were opened with their indexes.
-            segment.seal(self.disk)?;
-        }
         Ok((segments, next_offset))
     }
 
@@ -189,6 +188,8 @@ impl Recovery<'_> {
         let path = log_path(self.dir, base);
         let file: File = self.disk.open_or_create(&path)?;
         let len = file.metadata().map_err(LogError::io("read the size of", &path))?.len();
+        // Rebuilt from the markers; an old one may know of less.
+        self.disk.remove(&path.with_extension(aborted::EXTENSION))?;
         let index = SegmentIndex::empty(base, &path);
         let segment = Segment::with_index(base, path, file, len, index, self.now_ms);
         let mut next_offset = base;
@@ -198,6 +199,9 @@ impl Recovery<'_> {
             match scanner.next()? {
                 Scanned::Batch(header) if header.base_offset >= next_offset => {
                     segment.note_batch(&header, position, self.config.index_interval_bytes)?;
+                    if header.is_control() && header.count > 0 {
+                        segment.set_aborted_known(false);
+                    }
                     next_offset = header.next_offset();
                 }
                 Scanned::Batch(_) => break Some((position, "offsets go backwards".to_owned())),
@@ -218,45 +222,10 @@ impl Recovery<'_> {
 
     fn remove_segment(&self, base: i64) -> Result<(), LogError> {
         let path = log_path(self.dir, base);
-        for extension in ["log", "index", "timeindex"] {
+        for extension in ["log", "index", "timeindex", aborted::EXTENSION] {
             self.disk.remove(&path.with_extension(extension))?;
         }
         Ok(())
-    }
-
-    /// The newest usable snapshot, and what was written after it.
-    fn producers(
-        &self,
-        on_disk: &VecDeque<i64>,
-        segments: &[Arc<Segment>],
-        next_offset: i64,
-    ) -> Result<(Producers, VecDeque<i64>), LogError> {
-        let mut snapshots = on_disk.clone();
-        let (mut producers, mut from) = (Producers::default(), 0);
-        while let Some(&offset) = snapshots.back() {
-            let path = snapshot_path(self.dir, offset);
-            let usable = if offset <= next_offset { fs::read(&path).ok() } else { None };
-            if let Some(found) = usable.and_then(|bytes| Producers::decode(&bytes)) {
-                (producers, from) = (found, offset);
-                break;
-            }
-            // Later than the end (the tail was cut) or damaged.
-            self.disk.remove(&path)?;
-            snapshots.pop_back();
-        }
-        let first = segments.partition_point(|segment| segment.base_offset <= from).saturating_sub(1);
-        for segment in segments.get(first..).unwrap_or(&[]) {
-            if from >= next_offset {
-                break;
-            }
-            let mut walk = segment.walk(from)?;
-            while let Some(batch) = walk.next()? {
-                // When it came is not known; counting from now on forgets no producer too early.
-                producers.note(&batch.header, self.now_ms);
-            }
-        }
-        producers.expire(self.now_ms.saturating_sub(self.config.producer_id_expiration_ms));
-        Ok((producers, snapshots))
     }
 }
 

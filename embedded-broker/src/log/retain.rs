@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::aborted;
 use super::clean::{Compaction, Swap};
 use super::config::LogConfig;
 use super::segment::Segment;
@@ -123,8 +124,13 @@ impl Log {
         if first >= closed {
             return Ok(());
         }
-        for segment in segments.get(first..closed).unwrap_or(&[]) {
+        let unsynced = segments.get(first..closed).unwrap_or(&[]);
+        for segment in unsynced {
             self.disk.sync(&segment.file, &segment.path)?;
+        }
+        if unsynced.iter().any(|segment| segment.has_aborted()) {
+            // Nothing else would tell that the file of their aborted transactions is missing.
+            self.disk.sync_dir(&self.dir)?;
         }
         self.change_checkpoint(false, |checkpoint| {
             checkpoint.recovery_point = checkpoint.recovery_point.max(active.base_offset);
@@ -198,7 +204,7 @@ impl Log {
         config: &LogConfig,
         now_ms: i64,
     ) -> Result<(), LogError> {
-        for extension in ["index", "timeindex"] {
+        for extension in ["index", "timeindex", aborted::EXTENSION] {
             self.disk.remove(&segment.path.with_extension(extension))?;
         }
         if config.file_delete_delay_ms <= 0 {

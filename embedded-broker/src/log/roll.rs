@@ -64,15 +64,24 @@ impl Log {
         Ok(())
     }
 
-    /// Writes the producer state as of the end offset; the one before is kept too, older ones are deleted.
+    /// Writes the producer state as of the end offset. Of the older ones the one before is kept, and the newest before
+    /// the first segment that recovery would read: aborted transactions are found again from there.
     pub(super) fn write_snapshot(&self, writer: &mut Writer) -> Result<(), LogError> {
         let path = snapshot_path(&self.dir, writer.next_offset);
         self.disk.replace(&path, &writer.producers.encode(), false)?;
         if writer.snapshots.back() != Some(&writer.next_offset) {
             writer.snapshots.push_back(writer.next_offset);
         }
-        while writer.snapshots.len() > 2 {
-            if let Some(old) = writer.snapshots.pop_front() {
+        let recovery_point = self.checkpoint.lock().recovery_point;
+        let (segments, _) = self.segments_and_start();
+        let reread = segments.iter().rev().find(|segment| segment.base_offset <= recovery_point);
+        let needed_from = reread.map_or(0, |segment| segment.base_offset);
+        let needed = writer.snapshots.iter().rev().find(|offset| **offset <= needed_from).copied();
+        let newest = writer.snapshots.len().saturating_sub(2);
+        for at in (0..newest).rev() {
+            if writer.snapshots.get(at).copied() != needed
+                && let Some(old) = writer.snapshots.remove(at)
+            {
                 self.disk.remove(&snapshot_path(&self.dir, old))?;
             }
         }

@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 use parking_lot::{Mutex, RwLock};
 
 use super::LogError;
+use super::aborted::{AbortedIndex, AbortedTxn};
 use super::batch::{BatchHeader, HEADER_LEN};
 use super::disk::Disk;
 use super::index::SegmentIndex;
@@ -24,6 +25,7 @@ pub(crate) struct Segment {
     pub(crate) file: File,
     len: AtomicU64,
     index: RwLock<SegmentIndex>,
+    aborted: Mutex<AbortedIndex>,
     stats: Mutex<Stats>,
     hints: Mutex<Hints>,
 }
@@ -86,12 +88,14 @@ impl Segment {
             largest_at: -1,
             since_index_entry: 0,
         };
+        let aborted = Mutex::new(AbortedIndex::empty(&path));
         Segment {
             base_offset,
             path,
             file,
             len: AtomicU64::new(len),
             index: RwLock::new(index),
+            aborted,
             stats: Mutex::new(stats),
             hints: Mutex::default(),
         }
@@ -102,8 +106,10 @@ impl Segment {
         let file = File::options().read(true).write(true).open(path).map_err(LogError::io("open", path))?;
         let len = file.metadata().map_err(LogError::io("read the size of", path))?.len();
         let Some(index) = SegmentIndex::open(base_offset, path, len) else { return Ok(None) };
+        let Some(aborted) = AbortedIndex::open(path)? else { return Ok(None) };
         let largest = index.largest_time()?;
-        let segment = Segment::with_index(base_offset, path.to_path_buf(), file, len, index, now_ms);
+        let mut segment = Segment::with_index(base_offset, path.to_path_buf(), file, len, index, now_ms);
+        segment.aborted = Mutex::new(aborted);
         let first = segment.first_batch()?;
         {
             let mut stats = segment.stats.lock();
@@ -164,8 +170,35 @@ impl Segment {
         self.len.store(len, Ordering::Release);
     }
 
+    /// Notes a transaction whose marker, written to this segment, aborted it.
+    pub(crate) fn push_aborted(&self, aborted: AbortedTxn) {
+        self.aborted.lock().push(aborted);
+    }
+
+    /// Adds to `out` the aborted transactions with markers in this segment that began before `upper` and ended at or
+    /// after `from`. True when later segments can't have more.
+    pub(crate) fn aborted_between(&self, from: i64, upper: i64, out: &mut Vec<AbortedTxn>) -> bool {
+        self.aborted.lock().between(from, upper, out)
+    }
+
+    /// Whether any marker in this segment aborted a transaction.
+    pub(crate) fn has_aborted(&self) -> bool {
+        !self.aborted.lock().is_empty()
+    }
+
+    /// Whether it is known which transactions the markers in this segment aborted; not so after a crash, until they
+    /// have been read again.
+    pub(crate) fn aborted_known(&self) -> bool {
+        self.aborted.lock().known
+    }
+
+    pub(crate) fn set_aborted_known(&self, known: bool) {
+        self.aborted.lock().known = known;
+    }
+
     /// Adds the last time entry and writes the indexes; they go on in memory.
     pub(crate) fn write_indexes(&self, disk: &Disk) -> Result<(), LogError> {
+        self.aborted.lock().write(disk)?;
         let stats = self.stats();
         let mut index = self.index.write();
         self.complete_times(&stats, &mut index)?;
@@ -174,6 +207,8 @@ impl Segment {
 
     /// Closes the segment for appends: its indexes move to disk.
     pub(crate) fn seal(&self, disk: &Disk) -> Result<(), LogError> {
+        // First: with the other two in place the segment is believed without being read.
+        self.aborted.lock().write(disk)?;
         let stats = self.stats();
         let mut index = self.index.write();
         self.complete_times(&stats, &mut index)?;
@@ -182,9 +217,9 @@ impl Segment {
 
     /// Brings the indexes back to memory, to append to a reopened segment.
     pub(crate) fn reactivate(self) -> Result<Segment, LogError> {
-        let Segment { base_offset, path, file, len, index, stats, hints } = self;
+        let Segment { base_offset, path, file, len, index, aborted, stats, hints } = self;
         let index = RwLock::new(index.into_inner().into_memory()?);
-        Ok(Segment { base_offset, path, file, len, index, stats, hints })
+        Ok(Segment { base_offset, path, file, len, index, aborted, stats, hints })
     }
 
     /// A closed segment's largest timestamp is its time index's last entry, as in Apache Kafka.

@@ -10,12 +10,16 @@ use kafka_protocol::messages::describe_transactions_response::TransactionState;
 use kafka_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
+use kafka_protocol::messages::write_txn_markers_request::WritableTxnMarkerTopic;
+use kafka_protocol::messages::write_txn_markers_response::{
+    WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
+};
 use kafka_protocol::messages::{
     AddOffsetsToTxnRequest, AddOffsetsToTxnResponse, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
     DescribeProducersRequest, DescribeProducersResponse, DescribeTransactionsRequest,
     DescribeTransactionsResponse, EndTxnRequest, EndTxnResponse, InitProducerIdRequest,
     InitProducerIdResponse, ListTransactionsRequest, ListTransactionsResponse, ProducerId,
-    TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
 };
 
 use super::{Refuse, refused_at_the_top};
@@ -100,6 +104,29 @@ impl Refuse for TxnOffsetCommitRequest {
     fn coordinator(&self) -> Option<Coordinator> {
         // Offsets are the group's, in a transaction as outside.
         Some(Coordinator::Group)
+    }
+}
+
+impl Refuse for WriteTxnMarkersRequest {
+    type Answer = WriteTxnMarkersResponse;
+
+    fn refuse(self, error: ResponseError, _: i16) -> WriteTxnMarkersResponse {
+        let topic = |topic: WritableTxnMarkerTopic| {
+            let partitions = topic.partition_indexes.iter().map(|partition| {
+                WritableTxnMarkerPartitionResult::default()
+                    .with_partition_index(*partition)
+                    .with_error_code(error.code())
+            });
+            WritableTxnMarkerTopicResult::default()
+                .with_partitions(partitions.collect())
+                .with_name(topic.name)
+        };
+        let markers = self.markers.into_iter().map(|marker| {
+            WritableTxnMarkerResult::default()
+                .with_producer_id(marker.producer_id)
+                .with_topics(marker.topics.into_iter().map(topic).collect())
+        });
+        WriteTxnMarkersResponse::default().with_markers(markers.collect())
     }
 }
 

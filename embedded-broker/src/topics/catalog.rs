@@ -93,6 +93,11 @@ impl Catalog {
         self.topic(topic).ok_or(ResponseError::UnknownTopicOrPartition)?.log(partition)
     }
 
+    /// Whether there is such a partition.
+    pub(crate) fn has_partition(&self, topic: &str, partition: i32) -> bool {
+        self.topic(topic).is_some_and(|topic| (0..topic.partition_count()).contains(&partition))
+    }
+
     /// Every log that is online.
     pub(crate) fn logs(&self) -> Vec<Arc<Log>> {
         self.topics().iter().flat_map(|topic| topic.logs()).collect()

@@ -7,7 +7,7 @@ use kafka_protocol::ResponseError;
 use parking_lot::RwLock;
 use uuid::Uuid;
 
-use super::{MAX_PARTITIONS, OFFSETS_TOPIC};
+use super::{MAX_PARTITIONS, OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 use crate::api::ApiError;
 use crate::config::Settings;
 use crate::log::{Log, LogConfig};
@@ -44,7 +44,7 @@ impl Topic {
 
     /// Whether the topic is the broker's own.
     pub(crate) fn is_internal(&self) -> bool {
-        &*self.name == OFFSETS_TOPIC
+        [OFFSETS_TOPIC, TRANSACTIONS_TOPIC].contains(&&*self.name)
     }
 
     /// How many partitions there are.

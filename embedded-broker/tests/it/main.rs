@@ -16,4 +16,5 @@ mod refusals;
 mod storage;
 mod support;
 mod topics;
+mod transactions;
 mod versions;

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::delete_topics_request::DeleteTopicState;
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use kafka_protocol::messages::describe_producers_request::TopicRequest;
 use kafka_protocol::messages::incremental_alter_configs_request::{self, AlterConfigsResource};
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::leave_group_request::MemberIdentity;
@@ -24,6 +26,10 @@ use kafka_protocol::messages::offset_fetch_request::{
 use kafka_protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
+use kafka_protocol::messages::txn_offset_commit_request::{
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
+use kafka_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Request, StrBytes};
 use uuid::Uuid;
@@ -77,6 +83,7 @@ fn every_promised_version_is_answered() {
     topics(&mut asker);
     configs(&mut asker);
     groups(&mut asker);
+    transactions(&mut asker);
     assert!(asker.promised.is_empty(), "not asked: {:?}", asker.promised);
 }
 
@@ -278,5 +285,75 @@ fn groups(asker: &mut Asker) {
     });
     asker.every_version(|_| {
         DeleteGroupsRequest::default().with_groups_names(vec![group("simple"), group("none")])
+    });
+}
+
+fn transactions(asker: &mut Asker) {
+    let id = TransactionalId(text("txn"));
+    let init = InitProducerIdRequest::default()
+        .with_transactional_id(Some(id.clone()))
+        .with_transaction_timeout_ms(60_000);
+    let producer = asker.client.ask(4, &init);
+    let (producer_id, epoch) = (producer.producer_id, producer.producer_epoch);
+    asker.every_version(|_| {
+        let topic =
+            |name| AddPartitionsToTxnTopic::default().with_name(topic_name(name)).with_partitions(vec![0]);
+        AddPartitionsToTxnRequest::default()
+            .with_v3_and_below_transactional_id(id.clone())
+            .with_v3_and_below_producer_id(producer_id)
+            .with_v3_and_below_producer_epoch(epoch)
+            .with_v3_and_below_topics(TOPICS.map(topic).to_vec())
+    });
+    asker.every_version(|_| {
+        AddOffsetsToTxnRequest::default()
+            .with_transactional_id(id.clone())
+            .with_producer_id(producer_id)
+            .with_producer_epoch(epoch)
+            .with_group_id(group("simple"))
+    });
+    asker.every_version(|_| {
+        let partition = TxnOffsetCommitRequestPartition::default()
+            .with_committed_offset(1)
+            .with_committed_metadata(Some(text("m")));
+        let topic = |name| {
+            TxnOffsetCommitRequestTopic::default()
+                .with_name(topic_name(name))
+                .with_partitions(vec![partition.clone()])
+        };
+        TxnOffsetCommitRequest::default()
+            .with_transactional_id(id.clone())
+            .with_group_id(group("simple"))
+            .with_producer_id(producer_id)
+            .with_producer_epoch(epoch)
+            .with_topics(TOPICS.map(topic).to_vec())
+    });
+    asker.every_version(|_| {
+        DescribeTransactionsRequest::default()
+            .with_transactional_ids(vec![id.clone(), TransactionalId(text("none"))])
+    });
+    asker.every_version(|_| {
+        ListTransactionsRequest::default().with_state_filters(vec![text("Ongoing"), text("Odd")])
+    });
+    asker.every_version(|version| {
+        EndTxnRequest::default()
+            .with_transactional_id(id.clone())
+            .with_producer_id(producer_id)
+            .with_producer_epoch(epoch)
+            .with_committed(version % 2 == 0)
+    });
+    asker.every_version(|_| {
+        let topic = |name| {
+            WritableTxnMarkerTopic::default().with_name(topic_name(name)).with_partition_indexes(vec![0])
+        };
+        let marker = WritableTxnMarker::default()
+            .with_producer_id(producer_id)
+            .with_producer_epoch(epoch)
+            .with_topics(TOPICS.map(topic).to_vec());
+        WriteTxnMarkersRequest::default().with_markers(vec![marker])
+    });
+    asker.every_version(|_| {
+        let topic =
+            |name| TopicRequest::default().with_name(topic_name(name)).with_partition_indexes(vec![0]);
+        DescribeProducersRequest::default().with_topics(TOPICS.map(topic).to_vec())
     });
 }

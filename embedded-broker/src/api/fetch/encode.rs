@@ -9,6 +9,7 @@ use kafka_protocol::ResponseError;
 
 use super::{PartitionFetch, Read, TopicFetch};
 use crate::api::NONE;
+use crate::log::AbortedTxn;
 use crate::reply::{self, Frame, IntoReply, Reply};
 use crate::router::{RequestContext, RequestError};
 
@@ -104,10 +105,9 @@ impl Encoder {
         if self.version >= 5 {
             self.head.put_i64(read.log_start_offset);
         }
-        if read.read_committed {
-            self.length(0)
-        } else {
-            self.null_length()
+        match &read.aborted {
+            Some(aborted) => self.aborted(aborted),
+            None => self.null_length(),
         }
         if self.version >= 11 {
             self.head.put_i32(-1); // preferred read replica: none
@@ -118,6 +118,15 @@ impl Encoder {
             self.chunks.push_back(read.records);
         }
         self.no_tagged_fields();
+    }
+
+    fn aborted(&mut self, aborted: &[AbortedTxn]) {
+        self.length(aborted.len());
+        for transaction in aborted {
+            self.head.put_i64(transaction.producer_id);
+            self.head.put_i64(transaction.first_offset);
+            self.no_tagged_fields();
+        }
     }
 
     /// The length of an array or of bytes. Bounded by the request (arrays) and the response limit (records).
@@ -151,8 +160,10 @@ impl Encoder {
 #[cfg(test)]
 mod tests {
     use bytes::Buf;
-    use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-    use kafka_protocol::messages::{ApiKey, FetchResponse, ResponseHeader, TopicName};
+    use kafka_protocol::messages::fetch_response::{
+        AbortedTransaction, FetchableTopicResponse, PartitionData,
+    };
+    use kafka_protocol::messages::{ApiKey, FetchResponse, ProducerId, ResponseHeader, TopicName};
     use kafka_protocol::protocol::{Decodable, HeaderVersion, StrBytes};
     use uuid::Uuid;
 
@@ -176,9 +187,14 @@ mod tests {
             last_stable_offset: 8,
             log_start_offset: 3,
             records: Bytes::from(vec![7; 300]),
-            read_committed: true,
+            aborted: Some(vec![AbortedTxn {
+                producer_id: 6,
+                first_offset: 4,
+                last_offset: 5,
+                stable_after: 6,
+            }]),
         };
-        let empty = Read { records: Bytes::new(), read_committed: false, ..full.clone() };
+        let empty = Read { records: Bytes::new(), aborted: None, ..full.clone() };
         let partitions = vec![
             partition(0, Ok(full)),
             partition(1, Ok(empty)),
@@ -189,6 +205,7 @@ mod tests {
     }
 
     fn expected(version: i16) -> FetchResponse {
+        let aborted = AbortedTransaction::default().with_producer_id(ProducerId(6)).with_first_offset(4);
         let data = |index, error, offsets: [i64; 3], records: Bytes| {
             PartitionData::default()
                 .with_partition_index(index)
@@ -196,7 +213,7 @@ mod tests {
                 .with_high_watermark(offsets[0])
                 .with_last_stable_offset(offsets[1])
                 .with_log_start_offset(if version >= 5 { offsets[2] } else { -1 })
-                .with_aborted_transactions((index == 0).then(Vec::new))
+                .with_aborted_transactions((index == 0).then(|| vec![aborted.clone()]))
                 .with_records(Some(records))
         };
         let partitions = vec![

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::api::{LEADER_EPOCH, check_leader_epoch};
 use crate::broker::Broker;
-use crate::log::Log;
+use crate::log::{AbortedTxn, Log};
 use crate::router::RequestContext;
 pub(crate) use encode::FetchReply;
 
@@ -85,8 +85,8 @@ pub(crate) struct Read {
     pub(crate) last_stable_offset: i64,
     pub(crate) log_start_offset: i64,
     pub(crate) records: Bytes,
-    /// Whether to list aborted transactions (none yet): consumers that read committed records expect the list.
-    pub(crate) read_committed: bool,
+    /// For consumers that read committed records: the transactions whose records they are to drop.
+    pub(crate) aborted: Option<Vec<AbortedTxn>>,
 }
 
 impl Fetch {
@@ -211,20 +211,24 @@ impl PartitionFetch {
 
     fn read(&self, max_bytes: usize, min_one: bool, read_committed: bool) -> Result<Read, ResponseError> {
         let log = self.log.as_ref().map_err(|error| *error)?;
-        let (end, stable) = (log.end_offset(), log.last_stable_offset());
-        let upper = if read_committed { stable } else { end };
+        // In this order, so that the stable offset is not behind the end.
+        let (stable, end) = (log.last_stable_offset(), log.end_offset());
         if self.paused {
-            let (high_watermark, log_start_offset) = (end, log.log_start_offset());
-            let records = Bytes::new();
             return Ok(Read {
-                high_watermark,
+                high_watermark: end,
                 last_stable_offset: stable,
-                log_start_offset,
-                records,
-                read_committed,
+                log_start_offset: log.log_start_offset(),
+                records: Bytes::new(),
+                aborted: read_committed.then(Vec::new),
             });
         }
-        let records = log.read(self.offset, max_bytes, min_one, upper).map_err(|error| {
+        let read = match read_committed {
+            true => log
+                .read_committed(self.offset, max_bytes, min_one)
+                .map(|(records, aborted)| (records, Some(aborted))),
+            false => log.read(self.offset, max_bytes, min_one, end).map(|records| (records, None)),
+        };
+        let (records, aborted) = read.map_err(|error| {
             let code = error.kafka_error();
             if code == ResponseError::KafkaStorageError {
                 tracing::error!(error = &error as &dyn std::error::Error, "read failed");
@@ -236,7 +240,7 @@ impl PartitionFetch {
             last_stable_offset: stable,
             log_start_offset: log.log_start_offset(),
             records,
-            read_committed,
+            aborted,
         })
     }
 }

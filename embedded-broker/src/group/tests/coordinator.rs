@@ -9,7 +9,9 @@ use kafka_protocol::messages::{
 };
 use kafka_protocol::protocol::StrBytes;
 
-use super::{EPOCH, MemoryLog, assigning, committing, committing_alone, config, joining, leaving, text};
+use super::{
+    EPOCH, MemoryLog, assigning, committing, committing_alone, config, joining, leaving, live_keys, text,
+};
 use crate::clock::ManualClock;
 use crate::group::member::Client;
 use crate::group::{GroupConfig, GroupCoordinator};
@@ -60,7 +62,7 @@ async fn the_timer_task_ends_sessions_and_expires_offsets() {
     eventually(|| state(&groups) != "Stable").await;
     clock.advance(super::RETENTION);
     eventually(|| groups.list_groups(&[], &[]).is_empty()).await;
-    assert_eq!(log.live_keys(), []);
+    assert_eq!(live_keys(&log), []);
     stopping.stop();
     task.await.unwrap();
 }
@@ -104,8 +106,11 @@ async fn an_unknown_group_is_created_by_a_newcomers_join_and_by_nothing_else() {
     assert_eq!(commit(9), Some(ResponseError::GroupIdNotFound));
     assert_eq!(groups.delete_group(&text("g")), Err(ResponseError::GroupIdNotFound));
     assert_eq!(groups.delete_offsets(&text("g"), &[]), Err(ResponseError::GroupIdNotFound));
-    assert_eq!(groups.fetch_all_offsets(&text("g")), []);
-    assert_eq!(groups.fetch_offsets(&text("g"), &[(text("t"), vec![3])]), [(text("t"), vec![(3, None)])]);
+    assert_eq!(groups.fetch_all_offsets(&text("g"), true), []);
+    assert_eq!(
+        groups.fetch_offsets(&text("g"), &[(text("t"), vec![3])], true),
+        [(text("t"), vec![(3, Ok(None))])]
+    );
     assert_eq!(groups.list_groups(&[], &[]), []);
 }
 

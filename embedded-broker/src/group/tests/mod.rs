@@ -10,7 +10,6 @@ mod static_members;
 
 use std::cell::Cell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
@@ -25,7 +24,6 @@ use kafka_protocol::messages::{
     SyncGroupResponse, TopicName,
 };
 use kafka_protocol::protocol::StrBytes;
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::classic::{Env, Group, Now};
@@ -33,9 +31,9 @@ use super::config::GroupConfig;
 use super::join::Join;
 use super::load;
 use super::member::Client;
-use super::records::{Entry, Key};
+use super::records::Key;
 use super::state::GroupState;
-use super::storage::{OffsetsLog, ReplayError, StoreError};
+use crate::internal_log::testing::MemoryLog;
 
 /// Settings of the tests; times in milliseconds.
 pub(super) const SESSION: i64 = 10_000;
@@ -61,44 +59,17 @@ pub(super) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
 }
 
-#[derive(Debug, Default)]
-pub(super) struct MemoryLog {
-    pub(super) entries: Mutex<Vec<Entry>>,
-    pub(super) fails: AtomicBool,
-}
-
-impl MemoryLog {
-    pub(super) fn fail(&self, fails: bool) {
-        self.fails.store(fails, Ordering::SeqCst);
-    }
-
-    /// The keys that a compacted log would keep.
-    pub(super) fn live_keys(&self) -> Vec<Key> {
-        let mut live: Vec<Key> = Vec::new();
-        for entry in self.entries.lock().iter() {
-            let key = Key::decode(&entry.key).unwrap().unwrap();
-            live.retain(|other| *other != key);
-            if entry.value.is_some() {
-                live.push(key);
-            }
+/// The keys that a compacted log would keep.
+pub(super) fn live_keys(log: &MemoryLog) -> Vec<Key> {
+    let mut live: Vec<Key> = Vec::new();
+    for entry in log.entries.lock().iter() {
+        let key = Key::decode(&entry.key).unwrap().unwrap();
+        live.retain(|other| *other != key);
+        if entry.value.is_some() {
+            live.push(key);
         }
-        live
     }
-}
-
-impl OffsetsLog for MemoryLog {
-    fn append(&self, entries: &[Entry], _: i64) -> Result<(), StoreError> {
-        if self.fails.load(Ordering::SeqCst) {
-            return Err(StoreError::Storage("disk full".into()));
-        }
-        self.entries.lock().extend_from_slice(entries);
-        Ok(())
-    }
-
-    fn replay(&self, visit: &mut dyn FnMut(Bytes, Option<Bytes>)) -> Result<(), ReplayError> {
-        self.entries.lock().iter().for_each(|entry| visit(entry.key.clone(), entry.value.clone()));
-        Ok(())
-    }
+    live
 }
 
 /// The answer to a request, there or still to come.

@@ -3,7 +3,9 @@
 use kafka_protocol::ResponseError;
 use kafka_protocol::protocol::StrBytes;
 
-use super::{EPOCH, Harness, RETENTION, assigning, committing, committing_alone, joining, leaving, text};
+use super::{
+    EPOCH, Harness, RETENTION, assigning, committing, committing_alone, joining, leaving, live_keys, text,
+};
 use crate::group::records::{CommittedOffset, Key};
 use crate::group::state::GroupState::{Dead, Empty, Stable};
 
@@ -76,7 +78,7 @@ fn offsets_of_a_group_without_members_expire_after_the_retention_since_it_became
     clean_up(&mut harness);
     assert_eq!(harness.committed("t", 0), None);
     harness.assert_state(Dead);
-    assert_eq!(harness.log.live_keys(), [], "nothing stays in the log");
+    assert_eq!(live_keys(&harness.log), [], "nothing stays in the log");
 }
 
 #[test]
@@ -176,7 +178,7 @@ fn a_deleted_topics_offsets_go_with_it() {
     harness.input(|group, env| group.drop_topics(env, &|topic| topic == "t"));
     assert_eq!((harness.committed("t", 0), harness.committed("kept", 0)), (None, Some(7)));
     let kept = Key::Offset { group: text("g"), topic: text("kept"), partition: 0 };
-    assert_eq!(harness.log.live_keys(), [kept]);
+    assert_eq!(live_keys(&harness.log), [kept]);
 }
 
 #[test]
@@ -187,7 +189,7 @@ fn a_deleted_group_leaves_nothing_behind() {
     harness.leave(leaving(&ids[0]));
     assert_eq!(harness.input(|group, env| group.delete(env)), Ok(()));
     harness.assert_state(Dead);
-    assert_eq!(harness.log.live_keys(), []);
+    assert_eq!(live_keys(&harness.log), []);
     assert!(harness.restarted().is_none());
 }
 
@@ -203,5 +205,5 @@ fn deletion_goes_through_many_offsets_in_batches() {
     let results = harness.input(|group, env| group.delete_offsets(env, &asked)).unwrap();
     assert!(results.iter().all(Result::is_ok));
     assert_eq!((harness.committed("t", 2_399), harness.committed("t", 2_400)), (None, Some(7)));
-    assert_eq!(harness.log.live_keys().len(), 100);
+    assert_eq!(live_keys(&harness.log).len(), 100);
 }

@@ -13,10 +13,13 @@ use super::super::codec::compress;
 use super::super::config::LogConfig;
 use super::super::disk::Disk;
 use super::super::index::SegmentIndex;
+use super::super::marker;
+use super::super::producer_state::LastWritten;
 use super::super::record::{RawRecord, records_of};
 use super::super::segment::Segment;
 use super::super::{Log, LogError};
 use super::key_map::KeyMap;
+use super::transactions::CleanedTransactions;
 
 /// What decides about records and batches in one round.
 pub(super) struct Rewriter<'a> {
@@ -24,8 +27,9 @@ pub(super) struct Rewriter<'a> {
     /// `keys` knows the records before this offset; those from it on stay as they are. (An expired tombstone among
     /// them must not go: the values it deletes may still be there.)
     pub(super) compacted_to: i64,
-    /// Producer id to the last offset it wrote: that batch keeps the sequence number.
-    pub(super) last_of_producers: HashMap<i64, i64>,
+    /// What keeps epoch and sequence number of each producer id.
+    pub(super) last_of_producers: HashMap<i64, LastWritten>,
+    pub(super) transactions: CleanedTransactions,
     pub(super) log_end: i64,
     pub(super) now_ms: i64,
     pub(super) config: &'a LogConfig,
@@ -91,7 +95,7 @@ impl Output<'_> {
 impl Rewriter<'_> {
     /// Writes what stays of `group` to the file `cleaned`, durably.
     pub(super) fn rewrite(
-        &self,
+        &mut self,
         log: &Log,
         group: &[Arc<Segment>],
         cleaned: &Path,
@@ -122,26 +126,28 @@ impl Rewriter<'_> {
                 }
             }
         }
-        Ok(Rewritten { segment: output.finish()?, records_dropped, changed })
+        let segment = output.finish()?;
+        self.transactions.take_kept().into_iter().for_each(|txn| segment.push_aborted(txn));
+        Ok(Rewritten { segment, records_dropped, changed })
     }
 
-    fn judge(&self, header: &BatchHeader, original: &Bytes, dropped: &mut u64) -> Result<Verdict, String> {
-        // Markers of transactions will need their own rule; nothing writes them yet.
-        if header.is_control() {
-            return Ok(Verdict::Keep);
-        }
+    fn judge(
+        &mut self,
+        header: &BatchHeader,
+        original: &Bytes,
+        dropped: &mut u64,
+    ) -> Result<Verdict, String> {
         let records = records_of(header, original)?;
+        if header.is_control() {
+            return self.judge_marker(header, &records);
+        }
+        let aborted = self.transactions.is_aborted(header);
         let all = records.len();
-        let kept: Vec<_> = records.into_iter().filter(|record| self.stays(header, record)).collect();
+        let stays = |record: &RawRecord| !aborted && self.stays(header, record);
+        let kept: Vec<_> = records.into_iter().filter(stays).collect();
         *dropped += (all - kept.len()) as u64;
         if kept.is_empty() {
-            let needed = self.last_of_producers.get(&header.producer_id) == Some(&header.last_offset())
-                || header.next_offset() == self.log_end;
-            return Ok(match needed {
-                false => Verdict::Drop,
-                true if all == 0 => Verdict::Keep,
-                true => Verdict::Replace(emptied(header)),
-            });
+            return Ok(self.without_records(header));
         }
         let known = |record: &RawRecord| record.offset(header) < self.compacted_to;
         let has_tombstones = kept.iter().any(|record| record.value.is_none() && known(record));
@@ -151,6 +157,36 @@ impl Rewriter<'_> {
             return Ok(Verdict::Keep);
         }
         rebuilt(header, &kept, new_horizon).map(Verdict::Replace)
+    }
+
+    /// A marker of a transaction of which nothing is left gets its time, as a tombstone does, and goes when it is over.
+    fn judge_marker(&mut self, header: &BatchHeader, records: &[RawRecord]) -> Result<Verdict, String> {
+        if !self.transactions.is_marker_of_nothing(header, marker::commits_of(records)) {
+            return Ok(Verdict::Keep);
+        }
+        match header.delete_horizon() {
+            _ if records.is_empty() => Ok(self.without_records(header)),
+            Some(horizon) if self.now_ms >= horizon => Ok(self.without_records(header)),
+            Some(_) => Ok(Verdict::Keep),
+            None => {
+                let horizon = self.now_ms.saturating_add(self.config.delete_retention_ms);
+                rebuilt(header, records, Some(horizon)).map(Verdict::Replace)
+            }
+        }
+    }
+
+    /// A batch of which no record stays is still needed if it holds its producer's epoch and sequence, or the log's end.
+    fn without_records(&self, header: &BatchHeader) -> Verdict {
+        let holds_producer = match self.last_of_producers.get(&header.producer_id) {
+            Some(LastWritten::Batch(offset)) => *offset == header.last_offset(),
+            Some(LastWritten::Marker(epoch)) => header.is_control() && *epoch == header.producer_epoch,
+            None => false,
+        };
+        match holds_producer || header.next_offset() == self.log_end {
+            false => Verdict::Drop,
+            true if header.count == 0 => Verdict::Keep,
+            true => Verdict::Replace(emptied(header)),
+        }
     }
 
     fn stays(&self, header: &BatchHeader, record: &RawRecord) -> bool {

@@ -12,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::super::aborted;
 use super::super::disk::Disk;
 use super::super::retain::Chores;
 use super::super::segment::{Segment, log_path};
@@ -76,7 +77,7 @@ impl Log {
             for segment in old.iter().filter(|segment| segment.path != new.path && segment.path.exists()) {
                 self.doom_segment(chores, segment, &config, now_ms)?;
             }
-            for extension in ["index", "timeindex"] {
+            for extension in ["index", "timeindex", aborted::EXTENSION] {
                 self.disk.remove(&new.path.with_extension(extension))?;
             }
             self.disk.rename(swap, &new.path)?;
@@ -103,8 +104,8 @@ pub(in super::super) fn finish_swaps(disk: &Disk, dir: &Path) -> Result<(), LogE
                 old.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<i64>().ok());
             let replaced = offset.is_some_and(|offset| (base..next_base).contains(&offset));
             // The log file at `base` goes with the rename, in one step.
-            let goes =
-                matches!(extension, "index" | "timeindex") || (extension == "log" && offset != Some(base));
+            let goes = matches!(extension, "index" | "timeindex" | aborted::EXTENSION)
+                || (extension == "log" && offset != Some(base));
             if replaced && goes {
                 disk.remove(&old)?;
             }

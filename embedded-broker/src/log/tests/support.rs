@@ -50,6 +50,7 @@ impl Batch {
                 value: value.clone().map(Bytes::from),
                 headers: vec![(Bytes::from_static(b"h"), Some(Bytes::from_static(b"1")))],
                 control: false,
+                transaction: None,
             };
         (base..).zip(&self.records).map(record).collect()
     }
