@@ -5,6 +5,11 @@
 
 mod topologies;
 
+/// Records are allocated on one thread and freed on another, the client's: glibc's allocator takes a lock for that which
+/// both threads wait for. It replaces C's `malloc` too, for librdkafka and RocksDB.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use std::error::Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ::rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DataBlockIndexType, LogLevel,
-    LruCacheOptions, Options, WriteBufferManager,
+    Options, WriteBufferManager,
 };
 
 /// A user's hook on the options of a store's column family (`rocksdb.config.setter`). It runs after the defaults are
@@ -57,11 +57,7 @@ pub struct RocksDbResources {
 impl RocksDbResources {
     /// Allocates nothing yet: the cache fills as it is used.
     pub fn new(settings: RocksDbSettings) -> Arc<Self> {
-        let mut lru = LruCacheOptions::default();
-        lru.set_capacity(settings.memory_bytes);
-        // A shard must hold large blocks beside the memtables' share of it. By default there are up to 64.
-        lru.set_num_shard_bits(2);
-        let cache = Cache::new_lru_cache_opts(&lru);
+        let cache = Cache::new_hyper_clock_cache(settings.memory_bytes, 0);
         // A third for memtables: they flush when they reach it together, the rest of the cache holds blocks.
         let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
             settings.memory_bytes / 3,

@@ -36,6 +36,9 @@ const ROUND_TARGET: Duration = Duration::from_millis(100);
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// The longest wait while some task waits for another input (`max.task.idle.ms`).
 const IDLE_CHECK: Duration = Duration::from_millis(10);
+/// For one `commit.interval.ms` after a task came, commits are this many times as frequent: whoever starts or takes over
+/// shows results soon, and repeats little if it dies at once.
+const EARLY_COMMITS: u32 = 10;
 /// A commit by interval doesn't insist while the group rebalances: processing goes on, and the commit comes a little
 /// later.
 const POSTPONE: Duration = Duration::from_millis(200);
@@ -55,6 +58,8 @@ pub(crate) struct ProcessingThread {
     meter: ThreadMeter,
     batch: usize,
     next_commit: Instant,
+    /// Until when commits are more frequent, because tasks came.
+    early_until: Instant,
     next_recommit: Instant,
     next_sweep: Instant,
     /// At-most-once: when inputs may be read again, and whether what was read has to wait for its offsets.
@@ -89,6 +94,7 @@ impl ProcessingThread {
             meter,
             batch,
             next_commit,
+            early_until: now,
             next_recommit,
             next_sweep: now,
             next_read: now,
@@ -188,6 +194,9 @@ impl ProcessingThread {
             // The others' offsets are committed again when they are assigned.
             self.next_recommit = self.next_recommit.min(Instant::now() + RECOMMIT_AFTER);
         }
+        let now = Instant::now();
+        self.early_until = now + self.instance.settings.commit_interval;
+        self.next_commit = self.next_commit.min(now + self.commit_interval(now));
         // RUNNING is the group thread's to say.
         self.instance.events.waker().wake();
         // A task is looked at in full first: its queues may have become ready before this thread had them.
@@ -383,7 +392,7 @@ impl ProcessingThread {
         match outcome? {
             CommitOutcome::Done => {
                 if by_interval {
-                    self.next_commit = now + self.instance.settings.commit_interval;
+                    self.next_commit = now + self.commit_interval(now);
                 }
                 if recommit {
                     self.next_recommit = now + self.instance.settings.recommit_interval;
@@ -405,6 +414,11 @@ impl ProcessingThread {
             CommitOutcome::NotOwned => self.next_commit = Instant::now() + POSTPONE,
         }
         Ok(())
+    }
+
+    fn commit_interval(&self, now: Instant) -> Duration {
+        let interval = self.instance.settings.commit_interval;
+        if now < self.early_until { interval / EARLY_COMMITS } else { interval }
     }
 
     fn committer(&self, deadline: Instant, all_offsets: bool) -> Committer<'_> {
