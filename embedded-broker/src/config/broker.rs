@@ -190,6 +190,14 @@ pub(crate) const KEYS: &[ConfigKey] = &[
     key("unclean.leader.election.enable", Kind::Bool, "false", "A single broker elects no leaders."),
 ];
 
+/// Settings that Apache Kafka has in coarser units too: the name, the setting in milliseconds, milliseconds of the unit.
+pub(crate) const COARSE_UNITS: &[(&str, &str, i64)] = &[
+    ("log.retention.hours", "log.retention.ms", 3_600_000),
+    ("log.retention.minutes", "log.retention.ms", 60_000),
+    ("log.roll.hours", "log.roll.ms", 3_600_000),
+    ("log.roll.jitter.hours", "log.roll.jitter.ms", 3_600_000),
+];
+
 /// The setting of that name.
 pub(crate) fn find(name: &str) -> Option<&'static ConfigKey> {
     KEYS.iter().find(|key| key.name == name)

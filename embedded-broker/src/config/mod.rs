@@ -55,6 +55,8 @@ pub struct BrokerConfig {
     pub(crate) data_dir: Option<PathBuf>,
     pub(crate) listen: String,
     pub(crate) settings: Settings,
+    /// Which settings were given in a unit coarser than milliseconds, and how many of these it has.
+    units: BTreeMap<&'static str, i64>,
     pub(crate) clock: SharedClock,
     pub(crate) disk: Disk,
 }
@@ -65,6 +67,7 @@ impl Default for BrokerConfig {
             data_dir: None,
             listen: "127.0.0.1:0".to_owned(),
             settings: Settings::new(),
+            units: BTreeMap::new(),
             clock: Arc::new(SystemClock),
             disk: Disk::default(),
         }
@@ -114,13 +117,25 @@ impl BrokerConfig {
     }
 
     /// Sets one of Apache Kafka's broker settings by its name (`num.partitions`, `log.retention.ms`,
-    /// `offsets.retention.minutes`, ...).
+    /// `offsets.retention.minutes`, ...). Of several units of one setting (`log.retention.hours`, `.minutes`, `.ms`) the
+    /// finest counts, in whatever order they are set.
     ///
     /// # Errors
     /// [`ConfigError::Unknown`] with the nearest name, [`ConfigError::Invalid`] with what is expected.
     pub fn set(mut self, name: &str, value: &str) -> Result<Self, ConfigError> {
+        let (name, unit_ms) = broker::COARSE_UNITS
+            .iter()
+            .find(|(coarse, ..)| *coarse == name)
+            .map_or((name, 1), |(_, fine, unit_ms)| (*fine, *unit_ms));
         let key = broker::find(name).ok_or_else(|| unknown(name, broker::KEYS.iter()))?;
-        self.settings.insert(name.to_owned(), key.check(value)?);
+        let mut value = key.check(value)?;
+        if let Some(count) = value.parse::<i64>().ok().filter(|count| unit_ms > 1 && *count > 0) {
+            value = count.saturating_mul(unit_ms).to_string();
+        }
+        if self.units.get(key.name).is_none_or(|given| unit_ms <= *given) {
+            self.settings.insert(name.to_owned(), value);
+            self.units.insert(key.name, unit_ms);
+        }
         Ok(self)
     }
 }
@@ -164,6 +179,20 @@ mod tests {
         );
         let error = BrokerConfig::new().set("colour", "red").unwrap_err();
         assert_eq!(error.to_string(), "unknown configuration colour");
+    }
+
+    #[test]
+    fn of_several_units_of_a_setting_the_finest_counts() {
+        let of = |pairs: &[(&str, &str)]| {
+            let set = |config: BrokerConfig, (name, value): &(&str, &str)| config.set(name, value).unwrap();
+            pairs.iter().fold(BrokerConfig::new(), set).settings
+        };
+        assert_eq!(of(&[("log.retention.hours", "2")])["log.retention.ms"], "7200000");
+        let finest = of(&[("log.retention.minutes", "3"), ("log.retention.hours", "2")]);
+        assert_eq!(finest["log.retention.ms"], "180000");
+        let finest = of(&[("log.retention.hours", "-1"), ("log.retention.ms", "5"), ("log.retention.hours", "2")]);
+        assert_eq!(finest["log.retention.ms"], "5");
+        assert_eq!(of(&[("log.retention.hours", "-1")])["log.retention.ms"], "-1", "for ever");
     }
 
     #[test]
