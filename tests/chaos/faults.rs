@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::brokers::Brokers;
+use crate::brokers::{Brokers, Spoil};
 use crate::disk::SmallDisk;
 use crate::pool::Pool;
 use crate::random::Random;
@@ -12,6 +12,8 @@ use crate::worker::SESSION;
 
 /// Workers at a time.
 const FEWEST: usize = 2;
+/// For brokers to have all data again.
+const WHOLE: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -30,10 +32,13 @@ enum Fault {
     KillBroker,
     FillDisk,
     Clock,
+    LostAnswers,
+    Refusals,
+    Coordinator,
 }
 
 /// Each with its weight, and its name for `FAULTS=`.
-const FAULTS: [(Fault, u64, &str); 15] = [
+const FAULTS: [(Fault, u64, &str); 18] = [
     (Fault::Kill, 40, "kill"),
     (Fault::KillAll, 4, "kill-all"),
     (Fault::Pause, 6, "pause"),
@@ -49,6 +54,9 @@ const FAULTS: [(Fault, u64, &str); 15] = [
     (Fault::KillBroker, 6, "broker"),
     (Fault::FillDisk, 2, "disk"),
     (Fault::Clock, 3, "clock"),
+    (Fault::LostAnswers, 4, "lost-answers"),
+    (Fault::Refusals, 5, "refusals"),
+    (Fault::Coordinator, 4, "coordinator"),
 ];
 
 /// What is to be done later.
@@ -59,6 +67,7 @@ enum Later {
     /// Connections are as they should be again.
     Mend,
     FreeDisk(usize),
+    RestoreCoordinators,
 }
 
 /// Faults of one episode.
@@ -113,7 +122,8 @@ impl<'a> Chaos<'a> {
             let gap = 100 + self.random.below(gap);
             self.wait(Instant::now() + Duration::from_millis(gap))?;
         }
-        self.mend_all()
+        self.mend_all()?;
+        self.wait_for_brokers()
     }
 
     fn choose(&mut self) -> Fault {
@@ -170,6 +180,7 @@ impl<'a> Chaos<'a> {
             Fault::KillBroker => self.kill_broker(),
             Fault::FillDisk => self.fill_disk(),
             Fault::Clock => self.move_clock(),
+            Fault::LostAnswers | Fault::Refusals | Fault::Coordinator => self.spoil(fault),
         }
         Ok(())
     }
@@ -204,6 +215,7 @@ impl<'a> Chaos<'a> {
     /// Every worker in turn by SIGTERM. With the cluster whole: a clean stop needs it.
     fn rolling(&mut self) -> Result<(), String> {
         self.mend_all()?;
+        self.wait_for_brokers()?;
         for slot in self.pool.victims() {
             self.pool.terminate(slot, self.report);
             self.pool.start(slot);
@@ -218,6 +230,7 @@ impl<'a> Chaos<'a> {
         }
         self.bring_broker_up()?;
         self.mend();
+        self.wait_for_brokers()?;
         if let Some(slot) = self.pool.victim(&mut self.random) {
             self.pool.terminate(slot, self.report);
             self.report.count("workers removed", 1);
@@ -248,7 +261,7 @@ impl<'a> Chaos<'a> {
     }
 
     fn kill_broker(&mut self) {
-        if self.broker_down {
+        if self.broker_down || !self.brokers.is_whole() {
             return;
         }
         self.broker_down = true;
@@ -258,6 +271,27 @@ impl<'a> Chaos<'a> {
             self.kill_one();
         }
         self.after(200, 3_000, Later::BrokerUp);
+    }
+
+    fn spoil(&mut self, fault: Fault) {
+        let (spoil, what) = match fault {
+            Fault::LostAnswers => (Spoil::LoseAnswers(1 + self.random.below(4)), "answers lost"),
+            Fault::Refusals => {
+                let kind = self.random.index(1_000);
+                (Spoil::Refuse { kind, times: 1 + self.random.below(3) }, "requests refused")
+            }
+            _ => {
+                let transactions = self.random.chance(50);
+                (Spoil::LoseCoordinator { transactions }, "coordinators lost")
+            }
+        };
+        if self.broker_down || !self.brokers.spoil(spoil) {
+            return;
+        }
+        self.report.count(what, 1);
+        if matches!(spoil, Spoil::LoseCoordinator { .. }) {
+            self.after(50, 2_000, Later::RestoreCoordinators);
+        }
     }
 
     fn fill_disk(&mut self) {
@@ -312,6 +346,9 @@ impl<'a> Chaos<'a> {
             Later::Resume(slot) => self.pool.resume(slot),
             Later::BrokerUp => self.bring_broker_up()?,
             Later::Mend => self.mend(),
+            Later::RestoreCoordinators => {
+                self.brokers.spoil(Spoil::RestoreCoordinators);
+            }
             Later::FreeDisk(slot) => {
                 if let Some(disk) = self.disk {
                     disk.free();
@@ -332,6 +369,7 @@ impl<'a> Chaos<'a> {
     fn mend(&mut self) {
         self.network = false;
         self.brokers.delay(Duration::ZERO);
+        // On the embedded broker this is the end of all that was asked for.
         self.brokers.refuse(false);
     }
 
@@ -341,5 +379,13 @@ impl<'a> Chaos<'a> {
         }
         self.mend();
         self.bring_broker_up()
+    }
+
+    fn wait_for_brokers(&mut self) -> Result<(), String> {
+        if crate::wait_until(WHOLE, || self.brokers.is_whole()) {
+            Ok(())
+        } else {
+            Err(format!("the brokers are not whole {} s after the last of them was started", WHOLE.as_secs()))
+        }
     }
 }

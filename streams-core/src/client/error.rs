@@ -110,7 +110,38 @@ impl ClientError {
                     | C::NetworkException
                     | C::InProgress
                     | C::PreviousInProgress
+                    // A broker left the cluster, or came back, while the request was on its way.
+                    | C::DestroyBroker
+                    | C::BrokerDestroy
+                    | C::BrokerNotAvailable
+                    | C::ListenerNotFound
+                    | C::ReplicaNotAvailable
+                    | C::NotController
+                    | C::FencedLeaderEpoch
+                    | C::UnknownLeaderEpoch
+                    | C::NotEnoughReplicas
+                    | C::NotEnoughReplicasAfterAppend
+                    | C::KafkaStorageError
+                    | C::ThrottlingQuotaExceeded
+                    | C::TimedOutQueue
             )
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Killing one of three brokers answered `DestroyBroker` to a request that was waiting for it, and the instance stopped.
+    #[test]
+    fn a_broker_that_goes_away_is_no_reason_to_stop() {
+        use RDKafkaErrorCode as C;
+        for code in [C::BrokerTransportFailure, C::DestroyBroker, C::NotController, C::NotEnoughReplicas] {
+            let error = ClientError::request("reading offsets", KafkaError::MetadataFetch(code));
+            assert!(error.is_retriable(), "{error:?}");
+        }
+        let refused = ClientError::request("reading", KafkaError::MetadataFetch(C::TopicAuthorizationFailed));
+        assert!(!refused.is_retriable());
     }
 }

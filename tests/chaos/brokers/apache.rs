@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -19,6 +19,8 @@ const PORT: u16 = 29792;
 const CHAOS_PORTS: u16 = 20;
 /// For nodes to start, or to take part again.
 const READY: Duration = Duration::from_secs(120);
+/// For one look at the cluster.
+const LOOK: Duration = Duration::from_secs(2);
 
 pub struct Apache {
     program: PathBuf,
@@ -56,8 +58,11 @@ impl Apache {
         // With the settings that are now in their files.
         (1..=nodes).try_for_each(|node| apache.script(&["kill", &node.to_string()]))?;
         (1..=nodes).try_for_each(|node| apache.script(&["up", &node.to_string()]))?;
-        apache.wait_for_all()?;
-        Ok(apache)
+        if crate::wait_until(READY, || apache.is_whole()) {
+            Ok(apache)
+        } else {
+            Err(format!("Apache Kafka is not whole after {} s: {:?}", READY.as_secs(), apache.seen()))
+        }
     }
 
     fn chaos_port(&self, node: usize) -> u16 {
@@ -121,26 +126,11 @@ impl Apache {
         self.proxies.len()
     }
 
-    /// Until every node is known to the cluster, and every replica in sync.
-    fn wait_for_all(&self) -> Result<(), String> {
-        let deadline = Instant::now() + READY;
-        loop {
-            let seen = self.seen();
-            if seen == Ok(()) {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(format!("Apache Kafka is not whole after {} s: {seen:?}", READY.as_secs()));
-            }
-            crate::look_again();
-        }
-    }
-
+    /// Every node is known to the cluster, and every replica in sync.
     fn seen(&self) -> Result<(), String> {
         let consumer: BaseConsumer =
             ClientConfig::new().set("bootstrap.servers", self.bootstrap()).create().unwrap();
-        let metadata =
-            consumer.fetch_metadata(None, Duration::from_secs(5)).map_err(|error| error.to_string())?;
+        let metadata = consumer.fetch_metadata(None, LOOK).map_err(|error| error.to_string())?;
         if metadata.brokers().len() < self.nodes() {
             return Err(format!("{} nodes", metadata.brokers().len()));
         }
@@ -181,9 +171,12 @@ impl Brokers for Apache {
     fn up(&mut self) -> Result<(), String> {
         if let Some(node) = self.down.take() {
             self.script(&["up", &node.to_string()])?;
-            self.wait_for_all()?;
         }
         Ok(())
+    }
+
+    fn is_whole(&mut self) -> bool {
+        self.down.is_none() && self.seen() == Ok(())
     }
 
     fn has_network(&self) -> bool {

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use kstreams::embedded::fault::{ApiKey, Coordinator, Fault, Faults, ResponseError};
 use kstreams::embedded::{BrokerConfig, EmbeddedBroker};
 
-use super::Brokers;
+use super::{Brokers, Spoil};
 use crate::process::{self, Process};
 use crate::random::Random;
 
@@ -32,6 +33,13 @@ impl Embedded {
 
     fn log(&self) -> PathBuf {
         self.dir.path().join("broker.log")
+    }
+
+    /// A broker that has been killed has no faults.
+    fn say(&mut self, line: &str) {
+        if let Some(process) = &mut self.process {
+            process.say(line);
+        }
     }
 }
 
@@ -68,15 +76,36 @@ impl Brokers for Embedded {
         Ok(())
     }
 
-    fn has_network(&self) -> bool {
-        false
+    fn is_whole(&mut self) -> bool {
+        self.process.is_some()
     }
 
-    fn cut(&mut self) {}
+    fn has_network(&self) -> bool {
+        true
+    }
 
-    fn refuse(&mut self, _yes: bool) {}
+    fn cut(&mut self) {
+        self.say("cut");
+    }
 
-    fn delay(&mut self, _by: Duration) {}
+    fn refuse(&mut self, yes: bool) {
+        self.say(if yes { "disconnect" } else { "clear" });
+    }
+
+    fn delay(&mut self, by: Duration) {
+        self.say(&format!("delay {}", by.as_millis()));
+    }
+
+    fn spoil(&mut self, spoil: Spoil) -> bool {
+        match spoil {
+            Spoil::LoseAnswers(times) => self.say(&format!("lose-answers {times}")),
+            Spoil::Refuse { kind, times } => self.say(&format!("refuse {kind} {times}")),
+            Spoil::LoseCoordinator { transactions: false } => self.say("lose-groups"),
+            Spoil::LoseCoordinator { transactions: true } => self.say("lose-transactions"),
+            Spoil::RestoreCoordinators => self.say("restore"),
+        }
+        true
+    }
 
     fn alive(&mut self) -> Result<(), String> {
         match self.process.as_mut().and_then(Process::ended) {
@@ -104,9 +133,54 @@ pub fn run(arguments: &[String]) -> ExitCode {
             }
         };
         println!("listening {}", broker.bootstrap_servers());
-        match commands.recv().await {
-            Some(command) => panic!("no command {command}"),
-            None => ExitCode::SUCCESS,
+        let faults = broker.faults();
+        while let Some(command) = commands.recv().await {
+            obey(&faults, &command);
         }
+        ExitCode::SUCCESS
     })
+}
+
+/// Requests and errors that a client has to take in its stride.
+const REFUSALS: [(ApiKey, ResponseError); 16] = [
+    (ApiKey::Produce, ResponseError::NotEnoughReplicas),
+    (ApiKey::Produce, ResponseError::NotLeaderOrFollower),
+    (ApiKey::Fetch, ResponseError::NotLeaderOrFollower),
+    (ApiKey::ListOffsets, ResponseError::NotLeaderOrFollower),
+    (ApiKey::FindCoordinator, ResponseError::CoordinatorNotAvailable),
+    (ApiKey::OffsetCommit, ResponseError::NotCoordinator),
+    (ApiKey::OffsetCommit, ResponseError::CoordinatorLoadInProgress),
+    (ApiKey::OffsetFetch, ResponseError::CoordinatorLoadInProgress),
+    (ApiKey::Heartbeat, ResponseError::NotCoordinator),
+    (ApiKey::JoinGroup, ResponseError::CoordinatorLoadInProgress),
+    (ApiKey::InitProducerId, ResponseError::CoordinatorLoadInProgress),
+    (ApiKey::AddPartitionsToTxn, ResponseError::CoordinatorLoadInProgress),
+    (ApiKey::AddPartitionsToTxn, ResponseError::ConcurrentTransactions),
+    (ApiKey::AddOffsetsToTxn, ResponseError::NotCoordinator),
+    (ApiKey::TxnOffsetCommit, ResponseError::CoordinatorLoadInProgress),
+    (ApiKey::EndTxn, ResponseError::NotCoordinator),
+];
+
+fn obey(faults: &Faults, command: &str) {
+    let words: Vec<&str> = command.split(' ').collect();
+    let number = |text: &str| text.parse::<u64>().unwrap();
+    match words[..] {
+        ["cut"] => drop(faults.cut_connections()),
+        ["disconnect"] => drop(faults.inject(Fault::disconnect())),
+        ["clear"] => faults.clear(),
+        ["delay", ms] => drop(faults.inject(Fault::delay(Duration::from_millis(number(ms))))),
+        ["lose-answers", times] => drop(faults.inject(Fault::lose_answer().times(number(times)))),
+        ["refuse", kind, times] => {
+            let (api, error) = REFUSALS[kind.parse::<usize>().unwrap() % REFUSALS.len()];
+            drop(faults.inject(Fault::refuse(error).api(api).times(number(times))));
+        }
+        ["lose-groups"] => faults.lose_coordinator(Coordinator::Group),
+        ["lose-transactions"] => faults.lose_coordinator(Coordinator::Transaction),
+        ["restore"] => {
+            for coordinator in [Coordinator::Group, Coordinator::Transaction] {
+                faults.restore_coordinator(coordinator).unwrap();
+            }
+        }
+        _ => panic!("no command {command}"),
+    }
 }

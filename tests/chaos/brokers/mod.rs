@@ -23,8 +23,11 @@ pub trait Brokers {
     /// SIGKILL for one broker. Only while all are up.
     fn kill(&mut self, random: &mut Random);
 
-    /// Brings the killed broker up again; answers when it is there.
+    /// Starts the killed broker again.
     fn up(&mut self) -> Result<(), String>;
+
+    /// Whether all brokers are up and have all data: the next one may be killed.
+    fn is_whole(&mut self) -> bool;
 
     /// Whether the network between workers and cluster can be hurt.
     fn has_network(&self) -> bool;
@@ -40,6 +43,24 @@ pub trait Brokers {
 
     /// Whether every broker runs that shall run; else what is wrong.
     fn alive(&mut self) -> Result<(), String>;
+
+    /// Lets requests go wrong; `false` where that can't be done.
+    fn spoil(&mut self, _spoil: Spoil) -> bool {
+        false
+    }
+}
+
+/// What can go wrong with single requests.
+#[derive(Clone, Copy, Debug)]
+pub enum Spoil {
+    /// The next so many have their effect, but no answer.
+    LoseAnswers(u64),
+    /// The next so many of one kind (any number stands for one) are refused with an error that passes.
+    Refuse { kind: usize, times: u64 },
+    /// The coordinator of transactions, or else of groups, is not there.
+    LoseCoordinator { transactions: bool },
+    /// Both are there again.
+    RestoreCoordinators,
 }
 
 /// Starts what was asked for.
