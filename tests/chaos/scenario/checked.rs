@@ -114,6 +114,9 @@ fn check_the_bank() {
     bank(&[debit(), debit(), vec![text("b0", "0 b0/a1 600")], rest()].concat(), &credit, &[AtLeastOnce]);
     bank(&whole, &[text("b1", "1 b1/a0 100")], &[AtLeastOnce, AtMostOnce]);
     bank(&whole, &[text("b1", "1 b1/a0 50"), text("b1", "1 b1/a0 100")], &[AtLeastOnce]);
+    // Debited, and debited again, and then refused.
+    let twice = [debit(), debit(), vec![text("b0", "0 b0/a0 refused")], rest()].concat();
+    bank(&twice, &credit, &[AtLeastOnce]);
     // The same, seen by a reader between the two entries of one transfer.
     let mut rows = rows(&whole);
     rows.iter_mut().skip(1).for_each(|row| row.offset += 1);
