@@ -83,8 +83,9 @@ pub mod embedded {
 pub mod prelude {
     pub use crate::config::MaxTaskIdle;
     pub use crate::processor::{
-        FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord, InitContext, ProcessResult, Processor,
-        ProcessorContext, PunctuationType, ScheduleId, StoreHandle,
+        AsyncOptions, AsyncOrder, AsyncProcessor, FixedKeyProcessor, FixedKeyProcessorContext,
+        FixedKeyRecord, InitContext, ProcessResult, Processor, ProcessorContext, PunctuationType,
+        RecordMetadata, ScheduleId, StoreHandle,
     };
     #[cfg(feature = "json")]
     pub use crate::state::Json;

@@ -27,6 +27,13 @@ fn enrichment_joins_each_order_with_the_customer_of_its_time() {
 }
 
 #[test]
+fn async_enrichment_prices_orders_from_a_service_that_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = run("async_enrichment", dir.path(), &new_prefix());
+    assert!(output.contains("order 33 is in the dead letter topic"), "{output}");
+}
+
+#[test]
 fn windowed_counts_drops_what_comes_after_the_grace() {
     let dir = tempfile::tempdir().unwrap();
     let output = run("windowed_counts", dir.path(), &new_prefix());

@@ -86,6 +86,42 @@ pub enum StreamsError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
+    /// An attempt of an asynchronous step took longer than it may.
+    #[error(
+        "no answer within {timeout:?} at attempt {attempt}: look at what the step calls, or give it more time with AsyncOptions::with_timeout"
+    )]
+    AsyncTimeout {
+        /// How long an attempt may take.
+        timeout: std::time::Duration,
+        /// Which attempt it was, from 1.
+        attempt: u32,
+    },
+
+    /// A commit could not wait any longer for an asynchronous step.
+    #[error(
+        "a commit has waited {waited:?} for this call: it blocks its thread, or AsyncOptions::with_drain_timeout is too short"
+    )]
+    AsyncUnfinished {
+        /// How long the commit waited.
+        waited: std::time::Duration,
+    },
+
+    /// The runtime of an asynchronous step went away before its call was done.
+    #[error(
+        "a call of step {node} was dropped: the tokio runtime was shut down or has no timers; close the instance before its runtime, and build that with enable_all"
+    )]
+    AsyncCancelled {
+        /// The step.
+        node: String,
+    },
+
+    /// The runtime for asynchronous steps cannot be started.
+    #[error("cannot start the threads of asynchronous steps: check the limits of the process")]
+    AsyncRuntime {
+        /// What the system said.
+        source: Arc<std::io::Error>,
+    },
+
     /// A record's bytes are not what the serde expects, and the handler said fail.
     #[error(
         "the {part} of {topic}-{partition} at offset {offset} cannot be read: check the serde of the source, or set a deserialization exception handler to skip such records"

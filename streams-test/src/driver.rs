@@ -1,4 +1,5 @@
-//! The driver: one task with everything in it, a clock that stands still, a commit after each record.
+//! The driver: one task with everything in it, a clock that stands still, a commit after each record. Asynchronous steps
+//! run on threads of their own, and the commit waits for them; their results go on in the order of their records.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use kstreams_core::clock::{Clock, ManualClock};
 use kstreams_core::config::StreamsConfig;
+use kstreams_core::processor::AsyncEnvironment;
 use kstreams_core::task::{
     GlobalEnvironment, GlobalTask, OwnedRecord, RawRecord, Task, TaskEnvironment, TaskHandlers, TaskScope,
     TopicPartition,
@@ -182,6 +184,7 @@ impl Inner {
             handlers: TaskHandlers::from(config),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             emit_intervals: config.emit_intervals.or_zero(),
+            asynchronous: Some(AsyncEnvironment::in_order(config.async_runtime.clone())),
         };
         let task = Task::create(&topology, environment)?;
         let changelogs = task.changelogs().iter().map(|changelog| Arc::clone(&changelog.partition.topic));

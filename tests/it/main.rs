@@ -4,6 +4,7 @@
 //! The cluster is an embedded broker for each test, or the one that `kstreams_test_cluster` was asked for.
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs)]
 
+mod asynchronous;
 mod brokers;
 mod child;
 mod commit_kills;

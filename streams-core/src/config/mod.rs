@@ -193,6 +193,8 @@ pub struct StreamsConfig {
     pub emit_intervals: EmitIntervals,
     /// `host:port` under which this instance answers queries, told to other instances.
     pub application_server: Option<String>,
+    /// Where asynchronous steps make their calls; `None`: as [`AsyncRuntime`](crate::processor::AsyncRuntime) says.
+    pub async_runtime: Option<tokio::runtime::Handle>,
     /// Whether `commit_interval` was given, or follows the guarantee.
     commit_interval_given: bool,
     clients: ClientOverrides,
@@ -244,6 +246,7 @@ impl StreamsConfig {
             log_summary_interval: Duration::from_secs(120),
             emit_intervals: EmitIntervals::default(),
             application_server: None,
+            async_runtime: None,
             clients: ClientOverrides::default(),
             ignored: BTreeMap::new(),
             faults: Vec::new(),

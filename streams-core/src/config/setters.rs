@@ -203,6 +203,15 @@ impl StreamsConfig {
         self
     }
 
+    /// The tokio runtime that asynchronous steps (`map_values_async`) make their calls on, with its timers enabled. Without
+    /// it they use the one that `KafkaStreams::start` is awaited on if that has several threads, else one of the
+    /// instance's own. It must outlive the instance.
+    #[must_use]
+    pub fn async_runtime(mut self, runtime: tokio::runtime::Handle) -> Self {
+        self.async_runtime = Some(runtime);
+        self
+    }
+
     /// `topic.<setting>`: a setting of every internal topic.
     #[must_use]
     pub fn topic_config(self, setting: &str, value: impl AsRef<str>) -> Self {

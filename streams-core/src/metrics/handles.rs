@@ -115,6 +115,17 @@ pub struct TaskMetrics {
     /// Records that were skipped: late, without key, unreadable, or dropped by a handler.
     pub dropped_records: Meter,
     debug: Option<TaskDebugMetrics>,
+    namer: Namer,
+    /// Of a task with asynchronous steps, from the first time on that it tells of them.
+    calls: Option<CallMetrics>,
+}
+
+/// Ours: Kafka Streams has no asynchronous steps.
+#[derive(Debug)]
+struct CallMetrics {
+    in_flight: Gauge,
+    retries: Meter,
+    timeouts: Meter,
 }
 
 #[derive(Debug)]
@@ -139,7 +150,20 @@ impl TaskMetrics {
             active_buffer_count: namer.gauge("active-buffer-count"),
             records_lag: namer.gauge("records-lag"),
         });
-        TaskMetrics { dropped_records: Meter::new(&namer, "dropped-records"), debug }
+        TaskMetrics { dropped_records: Meter::new(&namer, "dropped-records"), debug, namer, calls: None }
+    }
+
+    /// Asynchronous steps hold so many records; so many attempts were repeated and so many took too long since the last
+    /// call.
+    pub fn asynchronous(&mut self, in_flight: usize, retries: u64, timeouts: u64) {
+        let calls = self.calls.get_or_insert_with(|| CallMetrics {
+            in_flight: self.namer.gauge("async-in-flight"),
+            retries: Meter::new(&self.namer, "async-retries"),
+            timeouts: Meter::new(&self.namer, "async-timeouts"),
+        });
+        calls.in_flight.set(in_flight as f64);
+        calls.retries.add(retries);
+        calls.timeouts.add(timeouts);
     }
 
     /// `records` were processed in `nanos`; together they were `lateness_ms` behind stream time, the latest of them
@@ -183,6 +207,10 @@ impl TaskMetrics {
             debug.punctuate.flush(now_ms);
             debug.enforced_processing.flush(now_ms);
             debug.record_lateness.flush(now_ms);
+        }
+        if let Some(calls) = &mut self.calls {
+            calls.retries.flush(now_ms);
+            calls.timeouts.flush(now_ms);
         }
     }
 }

@@ -16,6 +16,9 @@
 //! | [`NodeMetrics`] | `stream-processor-node-metrics` | thread-id, task-id, processor-node-id |
 //! | [`CacheMetrics`] | `stream-record-cache-metrics` | thread-id, task-id, record-cache-id |
 //! | [`RestoreMetrics`] | `stream-task-metrics` | thread-id, task-id |
+//!
+//! Ours, in `stream-task-metrics`, of tasks with asynchronous steps: `async-in-flight` (records that the steps hold),
+//! `async-retries-total` and `-rate` (attempts that were repeated), `async-timeouts-total` and `-rate` (attempts that took too long).
 
 mod handles;
 mod meter;

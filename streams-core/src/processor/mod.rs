@@ -4,11 +4,16 @@
 //! must keep the key, so that nothing has to be repartitioned after it. Both get a context for one call, through which
 //! they forward, reach their state stores, schedule punctuations and look at the record's metadata.
 
+mod asynchronous;
 mod context;
 mod fixed_key;
 mod store_handle;
 mod wrapper;
 
+pub(crate) use asynchronous::CallSignal;
+pub use asynchronous::{
+    AsyncAdapter, AsyncEnvironment, AsyncOptions, AsyncOrder, AsyncProcessor, AsyncRuntime,
+};
 pub use context::{InitContext, ProcessorContext, RecordMetadata, StoreScope};
 pub use fixed_key::{FixedKeyAdapter, FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord};
 
@@ -156,8 +161,30 @@ pub trait Processor<KIn, VIn, KOut = (), VOut = ()>: Send {
         Ok(())
     }
 
+    /// For processors that work outside the task's thread ([`AsyncAdapter`]): forwards what came of one record, under
+    /// that record's context. Called until it answers [`Resumed::Nothing`].
+    ///
+    /// # Errors
+    /// An error goes to the processing exception handler.
+    fn resume(&mut self, _ctx: &mut ProcessorContext<'_, KOut, VOut>) -> ProcessResult<Resumed> {
+        Ok(Resumed::Nothing)
+    }
+
+    /// For the same: forget what was begun. The task goes back to its last commit.
+    fn cancel(&mut self) {}
+
     /// Called once when the task closes. Errors have nowhere to go: log them.
     fn close(&mut self) {}
+}
+
+/// What [`Processor::resume`] did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Resumed {
+    /// It dealt with a record; there may be more. Also what is taken for its answer when a handler let its error pass.
+    #[default]
+    One,
+    /// There was nothing.
+    Nothing,
 }
 
 /// A boxed processor is one too, so that a supplier may choose.
@@ -182,6 +209,12 @@ impl<KIn, VIn, KOut, VOut> Processor<KIn, VIn, KOut, VOut> for Box<dyn Processor
     }
     fn forward_flushed(&mut self, ctx: &mut ProcessorContext<'_, KOut, VOut>) -> ProcessResult {
         (**self).forward_flushed(ctx)
+    }
+    fn resume(&mut self, ctx: &mut ProcessorContext<'_, KOut, VOut>) -> ProcessResult<Resumed> {
+        (**self).resume(ctx)
+    }
+    fn cancel(&mut self) {
+        (**self).cancel();
     }
     fn close(&mut self) {
         (**self).close();

@@ -5,7 +5,7 @@ use std::any::Any;
 use kstreams_state_stores::{Headers, Record, StoreAccess};
 
 use super::{
-    InitContext, ProcessResult, Processor, ProcessorContext, RecordMetadata, ScheduleId, StoreHandle,
+    InitContext, ProcessResult, Processor, ProcessorContext, RecordMetadata, Resumed, ScheduleId, StoreHandle,
 };
 use crate::task::TaskContext;
 
@@ -187,6 +187,14 @@ impl<KIn: 'static, VIn: 'static, KOut, VOut> Processor<KIn, VIn, KOut, VOut>
 
     fn forward_flushed(&mut self, ctx: &mut ProcessorContext<'_, KOut, VOut>) -> ProcessResult {
         self.processor.forward_flushed(ctx)
+    }
+
+    fn resume(&mut self, ctx: &mut ProcessorContext<'_, KOut, VOut>) -> ProcessResult<Resumed> {
+        self.processor.resume(ctx)
+    }
+
+    fn cancel(&mut self) {
+        self.processor.cancel();
     }
 
     fn close(&mut self) {

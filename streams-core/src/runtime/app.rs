@@ -26,6 +26,7 @@ use crate::config::StreamsConfig;
 use crate::error::StreamsError;
 use crate::handlers::StreamsUncaughtExceptionHandler;
 use crate::metrics::ClientMetrics;
+use crate::processor::AsyncRuntime;
 use crate::state_dir::StateDirectory;
 use crate::topology::Topology;
 
@@ -82,6 +83,7 @@ impl KafkaStreams {
         let (sender, events) = channel();
         let uncommitted =
             UncommittedBudget::new(usize::try_from(memory.uncommitted_bytes).unwrap_or(usize::MAX));
+        let async_runtime = AsyncRuntime::new(settings.config.async_runtime.clone());
         let databases = Databases::new(memory, settings.config.rocksdb_config_setter.clone());
         let instance = Instance {
             settings,
@@ -98,6 +100,7 @@ impl KafkaStreams {
             restore_listener: Listener::default(),
             state_dir: Mutex::new(state_dir),
             global: RwLock::default(),
+            async_runtime,
             databases,
             metrics: Mutex::new(metrics),
             purgeable: Mutex::default(),
@@ -124,6 +127,7 @@ impl KafkaStreams {
             let remedy = "an instance can be started once; make a new one to run again";
             return Err(RuntimeError::State { call: "start", state, remedy }.into());
         };
+        self.instance.async_runtime.use_ambient();
         self.instance.transition(State::Rebalancing);
         let (instance, keep) = (self.instance.clone(), self.watch.clone());
         blocking(move || {

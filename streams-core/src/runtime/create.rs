@@ -14,6 +14,7 @@ use super::task_bundle::{Details, Input, TaskBundle};
 use crate::error::StreamsError;
 use crate::metrics::TaskMetrics;
 use crate::offset_metadata::OffsetMetadata;
+use crate::processor::AsyncEnvironment;
 use crate::state_dir::TaskDirectory;
 use crate::task::{Task, TaskEnvironment, TaskHandlers, TaskScope};
 
@@ -87,6 +88,10 @@ fn build(instance: &Instance, seed: &TaskSeed) -> Result<Built, StreamsError> {
         handlers: handlers(instance),
         clock: instance.clock.clone(),
         emit_intervals: instance.settings.config.emit_intervals,
+        asynchronous: Some(AsyncEnvironment::new(
+            instance.async_runtime.clone(),
+            seed.thread.mailbox.waker().clone(),
+        )),
     };
     let task = Task::create(&instance.topology, environment)?;
     let targets = Arc::new(targets(instance, seed, &task)?);

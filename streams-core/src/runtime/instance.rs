@@ -30,6 +30,7 @@ use crate::client::{Producer, Waker};
 use crate::clock::Clock;
 use crate::error::StreamsError;
 use crate::metrics::ClientMetrics;
+use crate::processor::AsyncRuntime;
 use crate::state_dir::StateDirectory;
 use crate::task::{Task, TaskId, TopicPartition};
 use crate::topology::{AutoOffsetReset, Topology};
@@ -254,6 +255,8 @@ pub(crate) struct Instance {
     pub(crate) state_dir: Mutex<Option<StateDirectory>>,
     /// The global stores, once they are restored and until the instance stops.
     pub(crate) global: RwLock<Option<SharedStores>>,
+    /// Where asynchronous steps make their calls.
+    pub(crate) async_runtime: AsyncRuntime,
     /// What all databases share: caches and write buffers.
     pub(crate) databases: Databases,
     /// Of the instance as a whole.

@@ -11,6 +11,7 @@
 
 mod app;
 mod assignment;
+mod calls;
 mod choose;
 mod cluster;
 mod commit;

@@ -146,6 +146,10 @@ impl TaskBundle {
             (end >= 0 && committed >= 0).then(|| (end - committed).max(0))
         });
         self.metrics.waiting(buffered, lags.sum());
+        if let Some(in_flight) = self.task.records_in_flight() {
+            let (retries, timeouts) = self.task.take_call_counts();
+            self.metrics.asynchronous(in_flight, retries, timeouts);
+        }
         self.metrics.flush(now_ms);
         self.details.flush(&mut self.task, now_ms);
     }

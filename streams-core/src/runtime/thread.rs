@@ -3,7 +3,8 @@
 //! One round of the loop ([`ProcessingThread::round`]):
 //! 1. **Commands**: tasks that come or go, queries of local stores, stop.
 //! 2. **Poll**: what librdkafka has fetched for each task moves into its buffers.
-//! 3. **Process**: up to `batch` records of each task, smallest timestamp first.
+//! 3. **Process**: what asynchronous steps have finished, then up to `batch` records of each task, smallest timestamp
+//!    first.
 //! 4. **Punctuate**: wall-clock schedules that are due.
 //! 5. **Commit**: by interval, when a processor asks for it, or when uncommitted updates outgrow their budget.
 //! 6. **Wait**, if there was nothing to do: until a queue gets a record, a command comes, or something is due.
@@ -14,6 +15,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
+use super::calls;
 use super::choose;
 use super::commit::{self, CommitOutcome, Committer};
 use super::database;
@@ -251,13 +253,20 @@ impl ProcessingThread {
             ids.contains(&bundle.entry.id) || together && bundle.task.commit_needed()
         };
         let mut bundles: Vec<&mut TaskBundle> = tasks.iter_mut().filter(due).collect();
-        let outcome = if bundles.is_empty() {
-            Ok(CommitOutcome::Done)
-        } else {
-            let committer = Committer { last: true, ..self.committer(deadline, false) };
-            commit::commit(&committer, &mut bundles)
+        let committer = Committer { last: true, ..self.committer(deadline, false) };
+        let drained = calls::drain_until(&committer, &mut bundles);
+        let outcome = match drained {
+            Ok(true) if !bundles.is_empty() => commit::commit(&committer, &mut bundles),
+            _ => Ok(CommitOutcome::Done),
         };
+        tasks.iter_mut().for_each(|bundle| bundle.task.end_drain());
         self.tasks = tasks;
+        if !drained? {
+            tracing::warn!(
+                "tasks are given up while asynchronous steps are at work; what came after their last commit is processed again"
+            );
+            return Ok(false);
+        }
         if let Ok(CommitOutcome::Postponed(error)) = &outcome {
             tracing::warn!(%error, "tasks are given up without their last commit; what came after the one before is processed again");
         }
@@ -325,9 +334,10 @@ impl ProcessingThread {
         let start = Instant::now();
         let idle_ms = self.instance.settings.max_task_idle_ms;
         let now_ms = self.instance.clock.now_ms();
-        let mut count = 0;
+        let (mut count, mut resumed) = (0, 0);
         for bundle in &mut self.tasks {
             let began = Instant::now();
+            resumed += bundle.task.resume()?;
             let processed = process_task(bundle, self.batch, idle_ms, now_ms)?;
             if processed > 0 {
                 let late = bundle.task.take_lateness();
@@ -343,7 +353,7 @@ impl ProcessingThread {
         } else if spent < ROUND_TARGET / 4 && count >= self.batch {
             self.batch = (self.batch * 2).min(self.instance.settings.max_batch);
         }
-        Ok(count)
+        Ok(count + resumed)
     }
 
     /// Step 4.
@@ -351,7 +361,9 @@ impl ProcessingThread {
         let (start, now_ms) = (Instant::now(), self.instance.clock.now_ms());
         let mut count = 0;
         for bundle in &mut self.tasks {
-            if bundle.task.next_wall_clock_punctuation().is_some_and(|due| due <= now_ms) {
+            // While a commit waits for asynchronous steps, punctuations could give them more to do for ever.
+            let waits = bundle.task.is_draining();
+            if !waits && bundle.task.next_wall_clock_punctuation().is_some_and(|due| due <= now_ms) {
                 let began = Instant::now();
                 count += usize::from(bundle.task.punctuate_wall_clock()?);
                 bundle.metrics.punctuated(nanos(began));
@@ -367,7 +379,7 @@ impl ProcessingThread {
         let by_interval = now >= self.next_commit;
         let over_budget = self.instance.uncommitted.is_exceeded();
         let recommit = now >= self.next_recommit;
-        let requested = self.tasks.iter().any(|bundle| bundle.task.commit_requested());
+        let requested = self.tasks.iter().any(|bundle| bundle.task.wants_commit());
         if !by_interval && !over_budget && !recommit && !requested {
             return Ok(());
         }
@@ -382,12 +394,20 @@ impl ProcessingThread {
         let committer = self.committer(now, recommit);
         let mut due: Vec<&mut TaskBundle> = tasks
             .iter_mut()
-            .filter(|bundle| whole || bundle.task.commit_requested() || all && bundle.task.commit_needed())
+            .filter(|bundle| whole || bundle.task.wants_commit() || all && bundle.task.commit_needed())
             .collect();
-        let outcome =
-            if due.is_empty() { Ok(CommitOutcome::Done) } else { commit::commit(&committer, &mut due) };
+        let drained = calls::drain(&mut due);
+        let outcome = match drained {
+            Ok(true) if !due.is_empty() => commit::commit(&committer, &mut due),
+            _ => Ok(CommitOutcome::Done),
+        };
         let committed = due.len();
         self.tasks = tasks;
+        if !drained? {
+            // Asked again each round; the thread goes on with its other tasks meanwhile.
+            return Ok(());
+        }
+        self.tasks.iter_mut().for_each(|bundle| bundle.task.end_drain());
         self.meter.done(Step::Commit, now, committed);
         match outcome? {
             CommitOutcome::Done => {
@@ -437,7 +457,10 @@ impl ProcessingThread {
     fn wait(&mut self) {
         let now = Instant::now();
         let mut until = self.next_sweep;
-        if self.in_transaction() || self.tasks.iter().any(|bundle| bundle.task.commit_needed()) {
+        if self.tasks.iter().any(|bundle| bundle.task.is_draining()) {
+            // A commit that is due waits; the clock ends calls that take too long.
+            until = until.min(now + IDLE_CHECK);
+        } else if self.in_transaction() || self.tasks.iter().any(|bundle| bundle.task.commit_needed()) {
             until = until.min(self.next_commit);
         }
         if self.instance.settings.guarantee == ProcessingGuarantee::AtMostOnce
@@ -447,7 +470,10 @@ impl ProcessingThread {
         }
         let now_ms = self.instance.clock.now_ms();
         for bundle in &self.tasks {
-            if bundle.task.any_buffered() {
+            if bundle.task.is_draining() {
+                continue;
+            }
+            if bundle.task.any_buffered() && bundle.task.takes_records() {
                 until = until.min(now + IDLE_CHECK);
             }
             if let Some(due) = bundle.task.next_wall_clock_punctuation() {
@@ -476,7 +502,7 @@ fn process_task(
     }
     let mut count = 0;
     // With several inputs each record can empty one, and then the next may have to wait.
-    while count < max && !bundle.task.commit_requested() && choose::is_processable(bundle, idle_ms, now_ms) {
+    while count < max && bundle.task.may_take_another() && choose::is_processable(bundle, idle_ms, now_ms) {
         if !bundle.task.process_one()? {
             break;
         }

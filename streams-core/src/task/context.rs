@@ -9,7 +9,7 @@ use qcell::{QCell, QCellOwner};
 use sync_wrapper::SyncWrapper;
 
 use super::punctuation::Punctuations;
-use super::{Lateness, NodeCounts, RawRecord, TaskHandlers, TaskId};
+use super::{Lateness, NodeCounts, RawRecord, TaskCalls, TaskHandlers, TaskId};
 use crate::clock::Clock;
 use crate::config::EmitIntervals;
 use crate::error::StreamsError;
@@ -81,6 +81,8 @@ pub struct TaskContext {
     pub(crate) processor_metadata_changed: bool,
     pub(crate) collector: Box<dyn RecordCollector>,
     pub(crate) punctuations: Punctuations,
+    /// Of asynchronous steps.
+    pub(crate) calls: TaskCalls,
     /// The record that is being processed.
     pub(crate) record: RecordContext,
     /// Its bytes, for dead letters.

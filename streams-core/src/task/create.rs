@@ -11,12 +11,13 @@ use qcell::QCellOwner;
 
 use super::punctuation::Punctuations;
 use super::{
-    ChangelogPartition, JavaHeap, Lateness, RecordCollector, Task, TaskContext, TaskHandlers, TaskId,
-    TaskStore, TopicPartition, dummy_record,
+    ChangelogPartition, JavaHeap, Lateness, RecordCollector, Task, TaskCalls, TaskContext, TaskHandlers,
+    TaskId, TaskStore, TopicPartition, dummy_record,
 };
 use crate::clock::Clock;
 use crate::config::EmitIntervals;
 use crate::error::StreamsError;
+use crate::processor::AsyncEnvironment;
 use crate::topology::{
     NodeKind, NodeLifecycle, QueueFactory, SourceTopics, StoreEntry, Topology, Wiring, matches_whole,
 };
@@ -58,6 +59,8 @@ pub struct TaskEnvironment {
     pub clock: Arc<dyn Clock>,
     /// How often joins and windows look for results that only time makes.
     pub emit_intervals: EmitIntervals,
+    /// Where its asynchronous steps make their calls; `None` where it may have none.
+    pub asynchronous: Option<AsyncEnvironment>,
 }
 
 impl Task {
@@ -93,6 +96,7 @@ impl Task {
             processor_metadata_changed: false,
             collector: environment.collector,
             punctuations: Punctuations::default(),
+            calls: TaskCalls::new(environment.asynchronous),
             record: dummy_record(now),
             raw: None,
             stream_time: -1,

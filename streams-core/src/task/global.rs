@@ -69,6 +69,7 @@ impl GlobalTask {
             handlers,
             emit_intervals: EmitIntervals::default(),
             clock,
+            asynchronous: None,
         };
         let mut task = Task::create(topology, environment)?;
         task.initialize()?;

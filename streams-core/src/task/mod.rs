@@ -4,6 +4,7 @@
 //! process, to punctuate and to commit; output goes to its [`RecordCollector`]. It is one value that moves between
 //! threads.
 
+mod calls;
 mod context;
 mod counts;
 mod create;
@@ -23,6 +24,7 @@ use kstreams_state_stores::{
     StoreError,
 };
 
+pub(crate) use calls::TaskCalls;
 pub use context::{Origin, OutputRecord, RecordCollector, TaskContext};
 pub(crate) use counts::{EndToEnd, Lateness, NodeCounts};
 pub(crate) use create::open_reader;
@@ -294,13 +296,19 @@ impl Task {
     /// As [`process_one`](Task::process_one).
     pub fn process(&mut self, max_records: usize) -> Result<usize, StreamsError> {
         let mut processed = 0;
-        while processed < max_records && !self.cx.commit_requested && self.process_one()? {
+        while processed < max_records && self.may_take_another() && self.process_one()? {
             processed += 1;
             if !self.cx.punctuations.is_empty() {
                 self.punctuate_stream_time()?;
             }
         }
         Ok(processed)
+    }
+
+    /// Whether nothing has come up that goes before the next record.
+    #[inline]
+    pub(crate) fn may_take_another(&self) -> bool {
+        !self.cx.commit_requested && self.cx.calls.have_room()
     }
 
     /// Fires the stream-time schedules that are due.
@@ -358,12 +366,14 @@ impl Task {
         self.commit_needed
     }
 
-    /// First step of a commit: flushes the store caches, in the stores' order, and forwards what they set free. What
-    /// was consumed up to here may be committed once the collector has delivered everything.
+    /// First step of a commit: waits for asynchronous steps ([`drain`](Self::drain) does so without blocking), flushes the
+    /// store caches, in the stores' order, and forwards what they set free. What was consumed up to here may be committed
+    /// once the collector has delivered everything.
     ///
     /// # Errors
     /// When a store or a node fails.
     pub fn prepare_commit(&mut self) -> Result<Vec<ConsumedOffset>, StreamsError> {
+        self.finish_calls()?;
         self.flush_caches()?;
         self.flush_stores()?;
         let all = self.cx.processor_metadata_changed;
@@ -430,6 +440,7 @@ impl Task {
         self.commit_needed = false;
         self.cx.processor_metadata_changed = false;
         self.cx.commit_requested = false;
+        self.end_drain();
     }
 
     /// Bytes in the uncommitted layers of all stores.
@@ -455,6 +466,7 @@ impl Task {
 
     /// Forgets everything since the last commit: caches, uncommitted layers, queues.
     pub fn discard_uncommitted(&mut self) {
+        self.cancel_calls();
         for store in &self.stores {
             store.cell.get(&mut self.cx.owner).discard_uncommitted();
         }

@@ -21,7 +21,7 @@ pub use compatibility::{MovedStore, Orphan, TopologyCompatibility};
 pub use describe::{NodeDescription, NodeDescriptionKind, SubTopologyDescription, TopologyDescription};
 pub(crate) use groups::matches_whole;
 pub use groups::{SourceInfo, StoreInfo, SubTopology};
-pub(crate) use node::{Child, NodeLifecycle, give_all};
+pub(crate) use node::{Child, NodeLifecycle, give_all, panic_error};
 pub use settings::TopologySettings;
 pub use sink::{SinkOptions, SinkTopic, StreamPartitioner, TopicNameExtractor};
 pub use source::{Extracted, ExtractorRecord, SourceOptions, SourceTopics, TimestampExtractor};

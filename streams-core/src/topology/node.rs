@@ -13,7 +13,9 @@ use qcell::{QCell, QCellOwner};
 use sync_wrapper::SyncWrapper;
 
 use crate::error::StreamsError;
-use crate::processor::{InitContext, ProcessError, ProcessResult, Processor, ProcessorContext, ScheduleId};
+use crate::processor::{
+    InitContext, ProcessError, ProcessResult, Processor, ProcessorContext, Resumed, ScheduleId,
+};
 use crate::task::TaskContext;
 
 /// Takes records of one type: the typed edge between a node and its parent.
@@ -58,6 +60,9 @@ pub(crate) trait NodeLifecycle: Send + Sync {
     fn init(&self, cx: &mut TaskContext) -> Result<(), StreamsError>;
     fn punctuate(&self, schedule: ScheduleId, timestamp: i64, cx: &mut TaskContext) -> ProcessResult;
     fn forward_flushed(&self, cx: &mut TaskContext) -> ProcessResult;
+    /// Sends on what the node has finished outside the task's thread; how many records it were.
+    fn resume(&self, cx: &mut TaskContext) -> ProcessResult<usize>;
+    fn cancel(&self, owner: &mut QCellOwner);
     fn close(&self, cx: &mut TaskContext);
 }
 
@@ -115,7 +120,7 @@ where
 }
 
 /// A panic of user code as the error that a handler sees.
-fn panic_error(panic: &(dyn Any + Send)) -> ProcessError {
+pub(crate) fn panic_error(panic: &(dyn Any + Send)) -> ProcessError {
     let text = panic
         .downcast_ref::<&str>()
         .copied()
@@ -155,6 +160,20 @@ where
 
     fn forward_flushed(&self, cx: &mut TaskContext) -> ProcessResult {
         self.run(cx, |processor, context| processor.forward_flushed(context))
+    }
+
+    fn resume(&self, cx: &mut TaskContext) -> ProcessResult<usize> {
+        let mut records = 0;
+        while self.run(cx, |processor, context| processor.resume(context))? == Resumed::One {
+            records += 1;
+        }
+        Ok(records)
+    }
+
+    fn cancel(&self, owner: &mut QCellOwner) {
+        if let Some(processor) = self.processor.rw(owner).get_mut() {
+            processor.cancel();
+        }
     }
 
     fn close(&self, cx: &mut TaskContext) {

@@ -3,6 +3,7 @@
 
 pub(crate) mod aggregate;
 mod aggregate_table;
+mod asynchronous;
 pub(crate) mod cogroup;
 mod emit_final;
 mod filter;

@@ -80,7 +80,7 @@ where
         KStream::new(upstream, self.key_serde.clone(), None)
     }
 
-    fn processed<K2, V2, P>(
+    pub(super) fn processed<K2, V2, P>(
         &self,
         supplier: impl Fn() -> P + Send + Sync + 'static,
         named: &Named,

@@ -1,5 +1,7 @@
 //! The shape of every operator that keeps nothing: a closure that gets a record and forwards any number of them.
 
+use std::sync::Arc;
+
 use kstreams_core::processor::{ProcessResult, Processor, ProcessorContext};
 use kstreams_state_stores::Record;
 
@@ -50,13 +52,30 @@ where
             + Sync
             + 'static,
     {
+        self.operator::<K2, V2, _>(named, prefix, effect, move || FnProcessor(f.clone()))
+    }
+
+    /// Adds a node that runs a processor from `supplier`, and keeps nothing in a store.
+    pub(crate) fn operator<K2, V2, P>(
+        &self,
+        named: &Named,
+        prefix: &str,
+        effect: Effect,
+        supplier: impl Fn() -> P + Send + Sync + 'static,
+    ) -> Upstream
+    where
+        K2: Clone + Send + 'static,
+        V2: Clone + Send + 'static,
+        P: Processor<K, V, K2, V2> + 'static,
+    {
         let mut graph = self.upstream.graph.lock();
         let name = graph.names.or_processor(named.name(), prefix);
+        let supplier = Arc::new(supplier);
         let node = {
             let name = name.clone();
             GraphNode::operator(name.clone(), [self.upstream.node], move |topology, writing| {
-                let f = f.clone();
-                let supplier = move || FnProcessor(f.clone());
+                let supplier = Arc::clone(&supplier);
+                let supplier = move || supplier();
                 topology.add_processor::<K, V, K2, V2, _>(&name, supplier, writing.parents).map(|_| ())
             })
         };

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod asynchronous;
 mod behaviours;
 mod caching;
 mod change;
