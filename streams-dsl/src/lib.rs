@@ -10,6 +10,7 @@
 //! | shape | used by |
 //! |---|---|
 //! | `op::stateless`: a closure from a record to any number of records | filter, map, flat_map, peek, merge, ... |
+//! | `op::stateless::operator`: a processor that keeps nothing in a store | the same, map_values_async |
 //! | `op::repartition`: sink, internal topic, source | group_by, joins, to_table, repartition |
 //! | `op::aggregate`: how a value enters an aggregate | count, reduce, aggregate, windowed or not |
 //! | `op::aggregate_table`: the table of an aggregation, by its shape (all time, windows, sessions) | the same, cogroup |

@@ -22,6 +22,7 @@ use crate::graph::{NodeId, SharedGraph};
 /// | bring together | [`merge`](Self::merge), [`join`](Self::join), [`left_join`](Self::left_join), [`join_stream`](Self::join_stream), [`left_join_stream`](Self::left_join_stream), [`outer_join_stream`](Self::outer_join_stream), [`join_global`](Self::join_global) |
 /// | aggregate | [`group_by`](Self::group_by), [`group_by_key`](Self::group_by_key), [`to_table`](Self::to_table) |
 /// | write | [`to`](Self::to), [`repartition`](Self::repartition) |
+/// | wait for something outside | [`map_values_async`](Self::map_values_async), [`process_async`](Self::process_async) |
 /// | do it by hand | [`process`](Self::process), [`process_values`](Self::process_values) |
 ///
 /// After an operator that may change the key, the next one that needs all records of a key in one place (a grouping, a

@@ -105,6 +105,23 @@ fn at_level_info_a_task_counts_only_what_it_dropped() {
     assert_eq!(kept.counter(&expected[1]), 3);
 }
 
+/// At every level, and only of tasks that have such steps.
+#[test]
+fn asynchronous_steps_count_what_they_hold_and_repeat() {
+    let kept = Kept::default();
+    metrics::with_local_recorder(&kept, || {
+        let mut task = TaskMetrics::new("t", "0_0", MetricsRecordingLevel::Info);
+        task.asynchronous(5, 2, 1);
+        task.asynchronous(3, 1, 0);
+        task.flush(0);
+    });
+    let name =
+        |metric: &str| format!("kafka.streams.stream-task-metrics.{metric}{{thread-id=t,task-id=0_0}}");
+    assert_eq!(kept.gauge(&name("async-in-flight")), 3.0);
+    assert_eq!(kept.counter(&name("async-retries-total")), 3);
+    assert_eq!(kept.counter(&name("async-timeouts-total")), 1);
+}
+
 #[test]
 fn at_level_debug_lateness_and_cache_hits_show() {
     let kept = Kept::default();

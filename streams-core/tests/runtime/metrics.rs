@@ -1,10 +1,15 @@
 //! The metrics of a running instance: each name is there and has been fed.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kstreams_core::Topology;
 use kstreams_core::config::MetricsRecordingLevel;
-use kstreams_core::processor::{InitContext, ProcessResult, Processor, ProcessorContext, StoreHandle};
+use kstreams_core::processor::{
+    AsyncAdapter, AsyncOptions, InitContext, ProcessResult, Processor, ProcessorContext, RecordMetadata,
+    StoreHandle,
+};
 use kstreams_state_stores::{KeyValueStore, Record, Stores};
 
 use crate::recorder::Kept;
@@ -43,6 +48,20 @@ fn topology(input: &str, output: &str) -> Topology {
     let store = Stores::key_value::<String, i64>("counts").with_caching_enabled();
     topology.add_state_store(store, &["count"]).unwrap();
     topology.add_sink::<String, i64>("out", output, &["count"]).unwrap();
+    // Its first attempt at each record gets no answer, the second one does.
+    let seen = Mutex::new(BTreeSet::new());
+    let ask = Arc::new(move |record: Record<String, String>, about: RecordMetadata| {
+        let is_first = seen.lock().unwrap().insert(about.offset);
+        async move {
+            if is_first {
+                std::future::pending::<()>().await;
+            }
+            Ok(vec![record])
+        }
+    });
+    let options = AsyncOptions::new().with_timeout(Duration::from_millis(50)).with_retries(1);
+    let ask = move || AsyncAdapter::new(ask.clone(), options.clone());
+    topology.add_processor::<String, String, String, String, _>("ask", ask, &["in"]).unwrap();
     topology
 }
 
@@ -92,6 +111,10 @@ async fn every_metric_is_fed() {
     eventually(&of_node("out", "process-total"), counter, |total| *total == 2).await;
     eventually(&of_task("dropped-records-total"), counter, |total| *total == 1).await;
     eventually(&of_task("record-lateness-max"), gauge, |late| *late == 6_000.0).await;
+    for name in ["async-retries-total", "async-timeouts-total"] {
+        eventually(&of_task(name), counter, |total| *total == 3).await;
+    }
+    eventually(&of_task("async-in-flight"), gauge, |held| *held == 0.0).await;
     // Since 1970: the records' times are the test's.
     eventually(&of_node("out", "record-e2e-latency-min"), gauge, |age| *age > 1e12).await;
     for name in ["commit-total", "poll-total", "task-created-total", "commit-rate"] {

@@ -193,5 +193,5 @@ fn panicked(panic: &(dyn Any + Send)) -> ProcessError {
 fn shortened(wait: Duration) -> Duration {
     // Each state is seeded anew, which is chance enough.
     let chance = RandomState::new().hash_one(()) >> 32;
-    wait.mul_f64(0.5 + 0.5 * (chance as f64 / f64::from(u32::MAX)))
+    wait / 2 + (wait / 2).mul_f64(chance as f64 / f64::from(u32::MAX))
 }

@@ -22,7 +22,7 @@ pub enum AsyncOrder {
 type RetryIf = Arc<dyn Fn(&(dyn Error + 'static)) -> bool + Send + Sync>;
 
 /// How an asynchronous step works. By default: up to 100 records per task, order kept per key, one attempt of at most
-/// 30 seconds.
+/// 5 seconds.
 ///
 /// ```
 /// use kstreams_core::processor::{AsyncOptions, AsyncOrder};
@@ -57,7 +57,7 @@ impl Default for AsyncOptions {
         AsyncOptions {
             order: AsyncOrder::default(),
             max_in_flight: 100,
-            timeout: Duration::from_secs(30),
+            timeout: Duration::from_secs(5),
             retries: 0,
             backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(10),
@@ -87,7 +87,7 @@ impl AsyncOptions {
         AsyncOptions { max_in_flight: records.max(1), ..self }
     }
 
-    /// How long one attempt may take (30 s); then it is cancelled, and that is an error as others are.
+    /// How long one attempt may take (5 s); then it is cancelled, and that is an error as others are.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
         AsyncOptions { timeout, ..self }
@@ -124,7 +124,9 @@ impl AsyncOptions {
         AsyncOptions { drain_timeout: Some(timeout), ..self }
     }
 
-    /// The time that all attempts at one record take at most, with the waits between them.
+    /// The time that all attempts at one record take at most, with the waits between them. Under exactly-once it must be
+    /// below `producer.transaction.timeout.ms` (10 s): a transaction that waits longer for a call is aborted, and its
+    /// records are processed again.
     pub fn longest_call(&self) -> Duration {
         // No wait grows any more after so many: "without end" must not be counted one by one.
         let growing = self.retries.min(32);
