@@ -36,8 +36,16 @@ fn numbers(input: &str, output: &str) -> Topology {
 }
 
 /// Every number is passed on, not only the last before a commit.
-fn uncached(config: StreamsConfig) -> StreamsConfig {
-    config.statestore_cache_max_bytes(0)
+fn uncached(config: StreamsConfig, guarantee: &str) -> StreamsConfig {
+    config.set("processing.guarantee", guarantee).statestore_cache_max_bytes(0)
+}
+
+/// A cluster that has what the guarantee needs.
+async fn cluster_for(guarantee: &str) -> Option<Cluster> {
+    match guarantee {
+        "exactly_once_v2" => Cluster::with_transactions("asynchronous calls in transactions").await,
+        _ => Some(Cluster::start().await),
+    }
 }
 
 /// `times` records of each key; which partition a key is in stays the same.
@@ -69,10 +77,19 @@ async fn all_committed(cluster: &Cluster, input: &str) {
 /// their order.
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_move_with_calls_at_work_and_nothing_is_lost_or_done_twice() {
-    let cluster = Cluster::start().await;
+    tasks_move("at_least_once").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_move_with_calls_at_work_in_transactions() {
+    tasks_move("exactly_once_v2").await;
+}
+
+async fn tasks_move(guarantee: &str) {
+    let Some(cluster) = cluster_for(guarantee).await else { return };
     let (input, output) = (cluster.topic("in", PARTITIONS).await, cluster.topic("out", 1).await);
-    let instance =
-        async |state: &str| run(numbers(&input, &output), uncached(cluster.config_in("app", state))).await;
+    let config = |state: &str| uncached(cluster.config_in("app", state), guarantee);
+    let instance = async |state: &str| run(numbers(&input, &output), config(state)).await;
     let first = instance("first").await;
     produce(&cluster, &input, 60);
     let second = instance("second").await;
@@ -95,9 +112,11 @@ async fn tasks_move_with_calls_at_work_and_nothing_is_lost_or_done_twice() {
 /// A process that dies at its moment, or when it is killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn child_that_dies() {
-    let Some([bootstrap, application_id, input, output, state]) = child::arguments() else { return };
+    let Some([bootstrap, application_id, input, output, state, guarantee]) = child::arguments() else {
+        return;
+    };
     let config = instance_config(&application_id, &bootstrap, &PathBuf::from(state));
-    let config = uncached(config).set("group.instance.id", "one");
+    let config = uncached(config, &guarantee).set("group.instance.id", "one");
     let _streams = start(numbers(&input, &output), config).await;
     child::wait_for_parent();
 }
@@ -105,10 +124,21 @@ async fn child_that_dies() {
 /// At-least-once: after deaths with calls at work every record has led to a number, and the last ones are the state.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_the_process_dies_with_calls_at_work() {
-    let cluster = Cluster::start().await;
+    dies("at_least_once").await;
+}
+
+/// Exactly-once: each record has led to one number.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_or_done_twice_when_the_process_dies_in_a_transaction() {
+    dies("exactly_once_v2").await;
+}
+
+async fn dies(guarantee: &str) {
+    let Some(cluster) = cluster_for(guarantee).await else { return };
     let (input, output) = (cluster.topic("in", PARTITIONS).await, cluster.topic("out", 1).await);
     let (application_id, state) = (cluster.name("app"), cluster.dir("state"));
-    let arguments = [cluster.bootstrap(), &application_id, &input, &output, state.to_str().unwrap()];
+    let arguments =
+        [cluster.bootstrap(), &application_id, &input, &output, state.to_str().unwrap(), guarantee];
     let child = |moment: &[(&str, &str)]| Child::start("asynchronous::child_that_dies", arguments, moment);
     let mut times = 0;
     for moment in ["caches-flushed:2", "acknowledged:3", "offsets-committed:2", "task-written:3"] {
@@ -131,7 +161,7 @@ async fn nothing_is_lost_when_the_process_dies_with_calls_at_work() {
     .await;
     killed.kill();
 
-    let config = uncached(cluster.config("app")).set("group.instance.id", "one");
+    let config = uncached(cluster.config("app"), guarantee).set("group.instance.id", "one");
     let streams = run(numbers(&input, &output), config).await;
     all_committed(&cluster, &input).await;
     let store = streams.store::<TimestampedKeyValueStore<String, i64>>("counts").unwrap();
@@ -143,6 +173,9 @@ async fn nothing_is_lost_when_the_process_dies_with_calls_at_work() {
     for (key, count) in counts {
         assert!(count >= times, "{key}: {count} of {times}");
         assert_eq!(numbers[&key].last(), Some(&count), "the last number of {key} is the state");
+        if guarantee == "exactly_once_v2" {
+            assert_eq!(numbers[&key], (1..=times).collect::<Vec<_>>(), "of {key}");
+        }
     }
     cluster.stop().await;
 }

@@ -55,6 +55,7 @@ where
     /// - **Delivery**: a commit waits for what is in the step, at most
     ///   [`with_drain_timeout`](AsyncOptions::with_drain_timeout) for a call. After a crash the records since the last commit are
     ///   called for again: calls should be idempotent. The same holds for a task that moves and could not wait so long.
+    ///   Under exactly-once that holds for the results; the calls are no part of a transaction.
     /// - **Null** values are given to the function.
     ///
     /// The calls run on a tokio runtime: see [`AsyncRuntime`](kstreams_core::processor::AsyncRuntime).
