@@ -185,6 +185,7 @@ impl Inner {
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             emit_intervals: config.emit_intervals.or_zero(),
             asynchronous: Some(AsyncEnvironment::in_order(config.async_runtime.clone())),
+            activity: Arc::default(),
         };
         let task = Task::create(&topology, environment)?;
         let changelogs = task.changelogs().iter().map(|changelog| Arc::clone(&changelog.partition.topic));

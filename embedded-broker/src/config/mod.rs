@@ -190,7 +190,8 @@ mod tests {
         assert_eq!(of(&[("log.retention.hours", "2")])["log.retention.ms"], "7200000");
         let finest = of(&[("log.retention.minutes", "3"), ("log.retention.hours", "2")]);
         assert_eq!(finest["log.retention.ms"], "180000");
-        let finest = of(&[("log.retention.hours", "-1"), ("log.retention.ms", "5"), ("log.retention.hours", "2")]);
+        let finest =
+            of(&[("log.retention.hours", "-1"), ("log.retention.ms", "5"), ("log.retention.hours", "2")]);
         assert_eq!(finest["log.retention.ms"], "5");
         assert_eq!(of(&[("log.retention.hours", "-1")])["log.retention.ms"], "-1", "for ever");
     }

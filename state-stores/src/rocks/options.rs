@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DataBlockIndexType, LogLevel,
-    Options, WriteBufferManager,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DataBlockIndexType, LogLevel, Options,
+    WriteBufferManager,
 };
 
 /// A user's hook on the options of a store's column family (`rocksdb.config.setter`). It runs after the defaults are

@@ -14,12 +14,21 @@ pub(crate) struct AckSlot {
     next: AtomicI64,
     /// A record was acknowledged without its offset (the broker had seen its sequence number before).
     unknown: AtomicBool,
+    /// What was acknowledged when everything was: no later record can have an offset below it.
+    settled: AtomicI64,
+    /// One has: the topic is not the same any more.
+    went_back: AtomicBool,
 }
 
 impl AckSlot {
     /// A slot that has seen nothing. Only `Producer::slot` makes them: the producer keeps what it gives librdkafka.
     pub(super) fn new() -> Self {
-        AckSlot { next: AtomicI64::new(-1), unknown: AtomicBool::new(false) }
+        AckSlot {
+            next: AtomicI64::new(-1),
+            unknown: AtomicBool::new(false),
+            settled: AtomicI64::new(-1),
+            went_back: AtomicBool::new(false),
+        }
     }
 
     /// The offset after the last acknowledged record's; `None` when none was.
@@ -33,6 +42,13 @@ impl AckSlot {
         self.unknown.swap(false, Ordering::AcqRel)
     }
 
+    /// Everything that was produced is acknowledged. False: a record was acknowledged at an offset that an earlier one
+    /// had, so that the topic must have been deleted or cut.
+    pub(crate) fn settle(&self) -> bool {
+        self.settled.store(self.next.load(Ordering::Acquire), Ordering::Release);
+        !self.went_back.load(Ordering::Acquire)
+    }
+
     /// Sets the next offset, as learned from the broker.
     pub(crate) fn learn(&self, next: i64) {
         self.next.fetch_max(next, Ordering::AcqRel);
@@ -42,6 +58,9 @@ impl AckSlot {
         if offset < 0 {
             self.unknown.store(true, Ordering::Release);
         } else {
+            if offset < self.settled.load(Ordering::Relaxed) {
+                self.went_back.store(true, Ordering::Release);
+            }
             self.learn(offset + 1);
         }
     }
@@ -171,5 +190,10 @@ mod tests {
         assert!(!slot.take_unknown(), "asked for once");
         slot.learn(9);
         assert_eq!(slot.next_offset(), Some(9));
+        assert!(slot.settle());
+        slot.acknowledged(9);
+        assert!(slot.settle());
+        slot.acknowledged(8);
+        assert!(!slot.settle(), "that offset was taken");
     }
 }

@@ -104,6 +104,7 @@ impl KafkaStreams {
             databases,
             metrics: Mutex::new(metrics),
             purgeable: Mutex::default(),
+            internal_topics: Mutex::default(),
             known_requests: RwLock::default(),
             failure: Mutex::new(None),
         };

@@ -68,6 +68,7 @@ pub(crate) fn commit(
 ) -> Result<CommitOutcome, StreamsError> {
     let mut offsets = Vec::new();
     for bundle in bundles.iter_mut() {
+        committer.heartbeat.works_for(&bundle.entry);
         let consumed = bundle.task.prepare_commit()?;
         offsets.push(to_commit(committer, bundle, &consumed));
     }
@@ -363,6 +364,10 @@ fn acknowledged(committer: &Committer<'_>, target: &ChangelogTarget) -> Result<O
             .end_offsets(&[partition], committer.instance.settings.request_timeout)
             .map_err(RuntimeError::from)?;
         ends.iter().for_each(|end| target.acknowledged.learn(*end));
+    }
+    if !target.acknowledged.settle() {
+        let (topic, partition) = (target.topic_name.to_string(), target.partition);
+        return Err(RuntimeError::ChangelogBegunAnew { topic, partition }.into());
     }
     Ok(target.acknowledged.next_offset())
 }

@@ -26,6 +26,8 @@ pub(crate) struct TaskSeed {
     pub(crate) inputs: Vec<Input>,
     /// Not to be made before this.
     pub(crate) not_before: Instant,
+    /// How often it could not be made.
+    pub(crate) tries: u32,
 }
 
 /// A task that could not be made or started: why, and what it can be made of again.
@@ -74,7 +76,7 @@ fn build(instance: &Instance, seed: &TaskSeed) -> Result<Built, StreamsError> {
     let id = seed.entry.id;
     let (backend, directory) = database::open(instance, id)?;
     let changelogs = Arc::new(OnceLock::new());
-    let collector = Collector::new(instance, id, &seed.thread, changelogs.clone());
+    let collector = Collector::new(instance, &seed.entry, &seed.thread, changelogs.clone());
     let environment = TaskEnvironment {
         task_id: id,
         scope: TaskScope::SubTopology,
@@ -92,6 +94,7 @@ fn build(instance: &Instance, seed: &TaskSeed) -> Result<Built, StreamsError> {
             instance.async_runtime.clone(),
             seed.thread.mailbox.waker().clone(),
         )),
+        activity: seed.entry.activity.clone(),
     };
     let task = Task::create(&instance.topology, environment)?;
     let targets = Arc::new(targets(instance, seed, &task)?);
@@ -136,5 +139,5 @@ pub(crate) fn back_to_seed(bundle: TaskBundle, instance: &Instance) -> Option<Ta
     if let Err(error) = task.close() {
         tracing::warn!(task = %entry.id, %error, "closing a task's stores failed");
     }
-    Some(TaskSeed { entry, thread, inputs, not_before: Instant::now() })
+    Some(TaskSeed { entry, thread, inputs, not_before: Instant::now(), tries: 0 })
 }

@@ -60,6 +60,41 @@ pub enum RuntimeError {
         tasks: i32,
     },
 
+    /// An internal topic was deleted under the running application.
+    #[error(
+        "internal topic {topic} has vanished, and what it held is lost: restore it, or stop every instance and reset the application, so that it is rebuilt from the input (kafka-streams-application-reset, then clean_up() of each instance)"
+    )]
+    InternalTopicVanished {
+        /// The topic.
+        topic: String,
+    },
+
+    /// Records of a changelog were written at offsets that it had used already.
+    #[error(
+        "changelog {topic}-{partition} has begun anew: it was deleted, or cut, and made again while the application ran, and what it held is lost; stop every instance and reset the application, so that its state is rebuilt from the input (kafka-streams-application-reset, then clean_up() of each instance)"
+    )]
+    ChangelogBegunAnew {
+        /// The changelog.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
+
+    /// A changelog ends before what is known to have been in it.
+    #[error(
+        "changelog {topic}-{partition} ends at offset {end}, but the local state holds it up to offset {held}: it was deleted or cut, and a store rebuilt from it would lack what is gone; reset the application to rebuild its state from the input (kafka-streams-application-reset, then clean_up() of each instance), or call clean_up() alone to go on with what the changelog still has"
+    )]
+    ChangelogLost {
+        /// The changelog.
+        topic: String,
+        /// The partition.
+        partition: i32,
+        /// The offset behind the last record that is known.
+        held: i64,
+        /// Where the partition ends now.
+        end: i64,
+    },
+
     /// Nothing was committed for a partition, or the committed record is gone, and the policy is `none`.
     #[error(
         "no valid committed offset for {topic}-{partition} and auto.offset.reset of its source is none: choose earliest or latest, or commit an offset with the group tools"
@@ -177,15 +212,17 @@ pub enum RuntimeError {
         message: String,
     },
 
-    /// A thread made no progress for longer than `max.poll.interval.ms`.
+    /// User code has not come back for longer than `task.timeout.ms`.
     #[error(
-        "thread {thread} has been busy with one round of records for {busy:?}, longer than max.poll.interval.ms: make processing faster, or raise it"
+        "thread {thread} has been busy for {busy:?}, longer than task.timeout.ms, {place}: give what the code waits for a time-out, or raise task.timeout.ms"
     )]
     Stuck {
         /// The thread.
         thread: String,
         /// For how long.
         busy: Duration,
+        /// In which node, with which record.
+        place: String,
     },
 
     /// A call that the state doesn't allow.

@@ -32,7 +32,7 @@ use crate::error::StreamsError;
 use crate::metrics::ClientMetrics;
 use crate::processor::AsyncRuntime;
 use crate::state_dir::StateDirectory;
-use crate::task::{Task, TaskId, TopicPartition};
+use crate::task::{Activity, Task, TaskId, TopicPartition};
 use crate::topology::{AutoOffsetReset, Topology};
 
 /// What the group thread is told.
@@ -43,6 +43,8 @@ pub(crate) enum Event {
     RestoreFailed(TaskId, StreamsError),
     /// A task that was to be given up is closed.
     Released(TaskId),
+    /// A task failed, and its processing thread has closed it without commit.
+    TaskFailed(Arc<TaskEntry>, StreamsError),
     /// A processing thread failed; its tasks are closed without commit.
     ThreadFailed(usize, StreamsError),
     /// A processing thread closed these tasks without commit, because its transaction was aborted: to be made anew from their last
@@ -53,7 +55,14 @@ pub(crate) enum Event {
     /// The partition counts of every sub-topology's inputs, as the cluster has them now.
     Metadata(Vec<(u32, PartitionCounts)>),
     /// The next record of an input is not in its topic any more; where to go on is the source's policy.
-    OffsetGone(TopicPartition, AutoOffsetReset),
+    OffsetGone {
+        /// The input.
+        partition: TopicPartition,
+        /// The policy.
+        policy: AutoOffsetReset,
+        /// The next record's offset.
+        was: i64,
+    },
     /// Something that concerns the instance as a whole.
     Failed(StreamsError),
     /// Close, within this time.
@@ -130,6 +139,8 @@ pub(crate) struct Heartbeat {
     busy_since_ms: AtomicU64,
     /// Time that the thread has spent waiting for brokers, in ns.
     blocked_ns: AtomicU64,
+    /// The task that it works for.
+    task: Mutex<Option<Arc<TaskEntry>>>,
 }
 
 const IDLE: u64 = u64::MAX;
@@ -140,6 +151,7 @@ impl Heartbeat {
             start: Instant::now(),
             busy_since_ms: AtomicU64::new(IDLE),
             blocked_ns: AtomicU64::new(0),
+            task: Mutex::default(),
         }
     }
 
@@ -147,6 +159,16 @@ impl Heartbeat {
     pub(crate) fn beat(&self) {
         let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(IDLE - 1);
         self.busy_since_ms.store(now, Ordering::Relaxed);
+    }
+
+    /// The thread goes to work for a task. Once per task and round.
+    pub(crate) fn works_for(&self, task: &Arc<TaskEntry>) {
+        *self.task.lock() = Some(task.clone());
+    }
+
+    /// The task that the thread works for, or worked for last.
+    pub(crate) fn task(&self) -> Option<Arc<TaskEntry>> {
+        self.task.lock().clone()
     }
 
     /// The thread waited for brokers since `start`.
@@ -197,6 +219,8 @@ pub(crate) struct TaskEntry {
     pub(crate) starts: Vec<i64>,
     /// Whether this instance may still commit for it. Changed and read under `Instance::commit_gate`.
     pub(crate) owned: AtomicBool,
+    /// What it does.
+    pub(crate) activity: Arc<Activity>,
     /// Whether it was sent to its processing thread; before, the restore thread has it.
     pub(crate) handed_over: AtomicBool,
     /// Whether its processing thread processes it.
@@ -221,6 +245,7 @@ impl TaskEntry {
             inputs,
             starts,
             owned: AtomicBool::new(true),
+            activity: Arc::default(),
             handed_over: AtomicBool::new(false),
             running: AtomicBool::new(false),
             restore: RwLock::default(),
@@ -263,6 +288,8 @@ pub(crate) struct Instance {
     pub(crate) metrics: Mutex<ClientMetrics>,
     /// Committed offsets of repartition topics, to be purged up to.
     pub(crate) purgeable: Mutex<BTreeMap<TopicPartition, i64>>,
+    /// The application's internal topics, and whether this instance has made them.
+    pub(crate) internal_topics: Mutex<BTreeMap<String, bool>>,
     /// Requests to stop the application that are older than this instance.
     pub(crate) known_requests: RwLock<BTreeSet<i64>>,
     /// The error that ended the instance.

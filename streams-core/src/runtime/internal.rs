@@ -20,6 +20,21 @@ pub(crate) fn ensure(
     manager: &TopicManager,
     cluster: &ClusterTopics,
 ) -> Result<(), StreamsError> {
+    let needed = needed(instance, cluster)?;
+    let made = manager.ensure(&needed, &instance.settings.config)?;
+    if !made.is_empty() {
+        tracing::info!(topics = made.join(", "), "made internal topics");
+    }
+    let mut known = instance.internal_topics.lock();
+    for topic in needed {
+        let new = made.contains(&topic.name);
+        *known.entry(topic.name).or_default() |= new;
+    }
+    Ok(())
+}
+
+/// The internal topics that the topology needs, as the cluster's topics are now.
+fn needed(instance: &Instance, cluster: &ClusterTopics) -> Result<Vec<InternalTopicConfig>, StreamsError> {
     let (topology, application_id) = (&instance.topology, &*instance.settings.application_id);
     let parts: Vec<_> = topology.sub_topologies().into_iter().filter(|part| !part.global).collect();
     let full =
@@ -49,11 +64,7 @@ pub(crate) fn ensure(
                 .filter_map(|store| InternalTopicConfig::changelog(application_id, &store.spec, tasks)),
         );
     }
-    let made = manager.ensure(&needed, &instance.settings.config)?;
-    if !made.is_empty() {
-        tracing::info!(topics = made.join(", "), "made internal topics");
-    }
-    Ok(())
+    Ok(needed)
 }
 
 fn repartition_counts(

@@ -98,7 +98,7 @@ pub(crate) fn launch(group: &mut GroupThread, tasks: &[TaskId], start: &Start) -
             made.push(Input { stable_end, ..input });
         }
         instance.tasks.write().insert(id, entry.clone());
-        seeds.push(Box::new(TaskSeed { entry, thread, inputs: made, not_before }));
+        seeds.push(Box::new(TaskSeed { entry, thread, inputs: made, not_before, tries: 0 }));
     }
     match start {
         Start::Assign => group.consumer.assign(&starts).map_err(RuntimeError::from)?,
@@ -224,6 +224,7 @@ pub(crate) fn on_offset_gone(
     group: &mut GroupThread,
     partition: TopicPartition,
     policy: AutoOffsetReset,
+    was: i64,
 ) -> Result<(), StreamsError> {
     let ours = group.instance.tasks.read().values().any(|entry| entry.inputs.contains(&partition));
     if !ours {
@@ -233,7 +234,17 @@ pub(crate) fn on_offset_gone(
     let policy = if let AutoOffsetReset::ByDuration(_) = policy { AutoOffsetReset::Earliest } else { policy };
     let offsets = reset_offsets(group, std::slice::from_ref(&partition), policy)?;
     let offset = offsets.first().copied().unwrap_or(0);
-    tracing::warn!(%partition, offset, "the next record of an input is not in its topic any more; going on at another offset");
+    if offset > was {
+        tracing::warn!(
+            %partition, from = was, to = offset,
+            "records of an input were deleted before they were processed and are skipped: its retention is too short for the application's lag, or somebody deleted them"
+        );
+    } else {
+        tracing::warn!(
+            %partition, committed = was, offset,
+            "an input ends before the offset that was committed: its topic was made anew or cut; reading it from where the source's policy says"
+        );
+    }
     group.consumer.unassign(std::slice::from_ref(&partition)).map_err(RuntimeError::from)?;
     group.consumer.assign(&[(partition, offset)]).map_err(RuntimeError::from)?;
     Ok(())

@@ -74,10 +74,10 @@ fn on_fetch_error(
                 return Err(RuntimeError::NoOffset { topic, partition }.into());
             }
             // Offsets may begin again: somebody may have made the topic anew.
-            input.next_offset = 0;
+            let was = std::mem::take(&mut input.next_offset);
             // Partitions are assigned anew by the group thread alone: from here it could be taken for an answer to a
             // rebalance.
-            instance.events.send(Event::OffsetGone(partition, input.reset));
+            instance.events.send(Event::OffsetGone { partition, policy: input.reset, was });
             Ok(())
         }
         RDKafkaErrorCode::TopicAuthorizationFailed

@@ -9,14 +9,14 @@ use rustc_hash::FxHashMap;
 
 use super::delivery;
 use super::error::RuntimeError;
-use super::instance::{Heartbeat, Instance, ThreadHandle};
+use super::instance::{Heartbeat, Instance, TaskEntry, ThreadHandle};
 use crate::client::{
     AckSlot, FailedDelivery, OriginTag, Outgoing, OutputOrigin, ProduceError, Producer, TopicHandle,
 };
 use crate::error::StreamsError;
 use crate::handlers::ProductionExceptionHandler;
 use crate::murmur2::partition_for_key;
-use crate::task::{Origin, OutputRecord, RecordCollector, TaskId, TopicPartition};
+use crate::task::{Activity, Origin, OutputRecord, RecordCollector, TaskId, TopicPartition};
 
 /// Delivery reports (of failures) are served at least once per this many records.
 const POLL_EVERY: u32 = 1_000;
@@ -43,6 +43,7 @@ struct SinkTopic {
 /// The collector of one task.
 pub(crate) struct Collector {
     task: TaskId,
+    activity: Arc<Activity>,
     producer: Producer,
     heartbeat: Arc<Heartbeat>,
     /// How long to wait for room in the client's queue, or for a topic's metadata (`max.block.ms`).
@@ -62,13 +63,14 @@ pub(crate) struct Collector {
 impl Collector {
     pub(crate) fn new(
         instance: &Instance,
-        task: TaskId,
+        entry: &TaskEntry,
         thread: &ThreadHandle,
         changelogs: Arc<OnceLock<Arc<Vec<ChangelogTarget>>>>,
     ) -> Self {
         let config = &instance.settings.config;
         Collector {
-            task,
+            task: entry.id,
+            activity: entry.activity.clone(),
             producer: thread.producer.clone(),
             heartbeat: thread.heartbeat.clone(),
             max_block: instance.settings.max_block,
@@ -171,6 +173,10 @@ fn produce(
 
 impl RecordCollector for Collector {
     fn send(&mut self, record: OutputRecord<'_>, origin: Origin<'_>) -> Result<(), StreamsError> {
+        if self.activity.is_given_up() {
+            // Another instance has the task by now.
+            return Ok(());
+        }
         let OutputRecord { topic, partition, key, value, timestamp, headers } = record;
         let partition = match (partition, key) {
             (Some(partition), _) => Some(partition),
@@ -238,6 +244,9 @@ impl ChangelogSink for Collector {
         timestamp: Option<i64>,
         headers: &Headers,
     ) -> Result<(), StoreError> {
+        if self.activity.is_given_up() {
+            return Ok(());
+        }
         let index = usize::try_from(changelog.0).unwrap_or(usize::MAX);
         let Some(target) = self.changelogs.get().and_then(|changelogs| changelogs.get(index)) else {
             let source = format!("task {} has no changelog number {index}", self.task).into();

@@ -18,12 +18,14 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use super::error::{Chain, RuntimeError};
+use super::failing::Failing;
 use super::global::GlobalHandle;
 use super::instance::{Event, Instance, Mailbox, ThreadCommand, panic_message};
 use super::launch::{self, Start};
 use super::restore::RestoreCommand;
 use super::revoke::Revocation;
 use super::state::State;
+use super::stuck::StuckWatch;
 use super::threads::Threads;
 use crate::client::{GroupConsumer, GroupEvent, Waker};
 use crate::error::StreamsError;
@@ -31,10 +33,6 @@ use crate::task::{TaskId, TopicPartition};
 
 /// The consumer is polled at least this often; its queue wakes the thread earlier.
 const POLL_EVERY: Duration = Duration::from_millis(500);
-/// A task that could not be restored is tried again after this, if the uncaught exception handler wants it.
-const RESTORE_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Threads are checked for being stuck this often.
-const WATCH_EVERY: Duration = Duration::from_secs(5);
 
 /// The group thread's state.
 pub(crate) struct GroupThread {
@@ -55,7 +53,8 @@ pub(crate) struct GroupThread {
     joined: bool,
     /// Tasks to be made anew as soon as their present owner has released them.
     pub(super) reopening: BTreeSet<TaskId>,
-    next_watch: Instant,
+    pub(super) stuck: StuckWatch,
+    pub(super) failing: Failing,
     /// The uncaught exception handler wants the whole application to stop.
     pub(super) ask_all_to_stop: bool,
 }
@@ -84,7 +83,8 @@ impl GroupThread {
             // Without a subscription (patterns that match nothing yet) there is no answer to wait for.
             joined,
             reopening: BTreeSet::new(),
-            next_watch: Instant::now() + WATCH_EVERY,
+            stuck: StuckWatch::new(),
+            failing: Failing::default(),
             ask_all_to_stop: false,
         }
     }
@@ -207,8 +207,9 @@ impl GroupThread {
             Event::Restored(bundle) => self.on_restored(bundle),
             Event::Released(id) => self.on_released(id)?,
             Event::RestoreFailed(id, error) => {
-                tracing::error!(task = %id, error = %Chain(&error), "a task cannot be restored");
-                self.on_failure(error, |group| launch::relaunch(group, &[id], RESTORE_AGAIN_AFTER))?;
+                let entry = self.instance.tasks.read().get(&id).cloned();
+                let pause = entry.map_or(Duration::ZERO, |entry| self.pause_before(&entry, &error));
+                self.on_failure(error, |group| launch::relaunch(group, &[id], pause))?;
             }
             Event::ThreadFailed(
                 index,
@@ -219,17 +220,20 @@ impl GroupThread {
                 self.instance.transition(State::Rebalancing);
                 self.replace_thread(index, pause)?;
             }
+            Event::TaskFailed(entry, error) => self.on_task_failed(&entry, error)?,
             Event::ThreadFailed(index, error) => {
-                tracing::error!(thread = index, error = %Chain(&error), "a processing thread failed");
                 self.release_tasks_of(index);
-                self.on_failure(error, |group| group.replace_thread(index, Duration::ZERO))?;
+                let pause = self.pause_of_thread(index, &error);
+                self.on_failure(error, |group| group.replace_thread(index, pause))?;
             }
             Event::ThreadStopped(index) => tracing::debug!(thread = index, "thread stopped"),
             Event::Metadata(counts) => super::watch::compare(self, &counts)?,
-            event @ (Event::OffsetGone(..) | Event::Aborted(..)) if self.revocation.is_some() => {
+            event @ (Event::OffsetGone { .. } | Event::Aborted(..)) if self.revocation.is_some() => {
                 self.deferred.push(event)
             }
-            Event::OffsetGone(partition, policy) => launch::on_offset_gone(self, partition, policy)?,
+            Event::OffsetGone { partition, policy, was } => {
+                launch::on_offset_gone(self, partition, policy, was)?
+            }
             Event::Aborted(entries, pause) => self.on_aborted(&entries, pause)?,
             Event::Failed(error) => return Err(error),
             Event::Close(timeout) => return Ok(Some(timeout)),
@@ -274,21 +278,6 @@ impl GroupThread {
         {
             self.instance.transition(State::Running);
         }
-    }
-
-    /// Any queue's poll resets librdkafka's own timer, so a thread that hangs in user code is ours to notice.
-    fn watch_threads(&mut self) -> Result<(), StreamsError> {
-        if Instant::now() < self.next_watch {
-            return Ok(());
-        }
-        self.next_watch = Instant::now() + WATCH_EVERY;
-        let limit = self.instance.settings.max_poll_interval;
-        let stuck =
-            self.instance.threads.read().iter().find(|thread| thread.heartbeat.busy() > limit).map(
-                |thread| RuntimeError::Stuck { thread: thread.name.clone(), busy: thread.heartbeat.busy() },
-            );
-        // The thread can't be replaced: its code is still running. The tasks go to other instances.
-        stuck.map_or(Ok(()), |stuck| Err(stuck.into()))
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::create::{self, NotMade, TaskSeed};
 use super::error::{Chain, RuntimeError};
+use super::failing;
 use super::instance::{Event, Instance, Mailbox};
 use super::restore_task::{Restoring, Step};
 use crate::client::{GroupConsumer, Waker};
@@ -26,8 +27,8 @@ use crate::task::TaskId;
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 /// The longest wait; commands and records end it at once.
 const WAIT: Duration = Duration::from_secs(1);
-/// After an error that may pass.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// The longest wait after an error that may pass: the brokers may come back, a slow thread may let go of the database.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// A store that is rebuilt in bulk gets at least this many bytes to sort in; more stores than that allows wait.
 const MIN_CHUNK_BYTES: usize = 4 * 1_024 * 1_024;
 
@@ -135,8 +136,11 @@ impl RestoreThread {
             let NotMade { seed, error } = *not_made;
             match seed {
                 Some(seed) if may_pass(&error) && Instant::now() < give_up => {
-                    tracing::warn!(task = %id, error = %Chain(&error), "cannot restore the task yet; trying again");
-                    self.seeds.push((seed, Instant::now() + RETRY_AFTER));
+                    let mut seed = seed;
+                    seed.tries += 1;
+                    let pause = failing::pause_after(seed.tries, LONGEST_PAUSE);
+                    tracing::warn!(task = %id, error = %Chain(&error), ?pause, "cannot restore the task yet; trying again");
+                    self.seeds.push((seed, Instant::now() + pause));
                 }
                 _ => {
                     self.instance.events.send(Event::RestoreFailed(id, error));
@@ -146,6 +150,7 @@ impl RestoreThread {
     }
 
     fn make(&mut self, seed: Box<TaskSeed>) -> Result<(), Box<NotMade>> {
+        let tries = seed.tries;
         let bundle = create::create(&self.instance, seed)?;
         let id = bundle.entry.id;
         match Restoring::start(&self.instance, &self.consumer, bundle) {
@@ -156,7 +161,8 @@ impl RestoreThread {
             }
             Err(failed) => {
                 let (bundle, error) = *failed;
-                let seed = create::back_to_seed(bundle, &self.instance).map(Box::new);
+                let seed = create::back_to_seed(bundle, &self.instance);
+                let seed = seed.map(|seed| Box::new(TaskSeed { tries, ..seed }));
                 Err(Box::new(NotMade { seed, error }))
             }
         }

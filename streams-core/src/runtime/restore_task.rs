@@ -10,6 +10,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::database;
 use super::error::RuntimeError;
 use super::instance::{Instance, RestoreProgress};
+use super::produce::ChangelogTarget;
 use super::restore_listener::Listener;
 use super::task_bundle::TaskBundle;
 use crate::client::{Fetched, GroupConsumer, Message, PartitionQueue, Waker};
@@ -322,6 +323,16 @@ fn record(message: &Message) -> Option<RestoreRecord<'_>> {
     Some(RestoreRecord { key, value: message.value(), timestamp: message.timestamp() })
 }
 
+/// The changelog was made by this start. A new store has none; that of an old one would be lost.
+fn warn_of_empty(bundle: &TaskBundle, target: &ChangelogTarget) {
+    if bundle.inputs.iter().any(|input| input.committed.offset.is_some_and(|offset| offset > 0)) {
+        tracing::warn!(
+            task = %bundle.entry.id, store = %target.store, changelog = %target.topic_name,
+            "the store begins empty although the task has processed records before: its changelog was not there and was made; if the store isn't new, the topic was deleted: reset the application to rebuild the store from the input"
+        );
+    }
+}
+
 /// Where every changelog of the task stands and ends.
 fn plan(
     instance: &Instance,
@@ -353,6 +364,14 @@ fn plan(
             end = bundle.inputs[input].committed.offset.unwrap_or(first).min(end);
         }
         let known = local.get(&partitions[index]).copied();
+        let lost = known.filter(|known| *known > ends[index]);
+        if let Some(held) = lost.filter(|_| target.source_input.is_none()) {
+            let (topic, partition) = (target.topic_name.to_string(), target.partition);
+            return Err(RuntimeError::ChangelogLost { topic, partition, held, end }.into());
+        }
+        if known.is_none() && instance.internal_topics.lock().get(&*target.topic_name) == Some(&true) {
+            warn_of_empty(bundle, target);
+        }
         if let Some(known) = known.filter(|known| *known < first || *known > end) {
             tracing::warn!(
                 %task, store = %target.store, offset = known, first, end,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::error::RuntimeError;
 use super::instance::ThreadCommand;
@@ -33,6 +33,7 @@ impl GroupThread {
         };
         tracing::info!(tasks = %list(&tasks), lost, "tasks revoked");
         self.reopening.retain(|id| !tasks.contains(id));
+        self.failing.forget(&tasks);
         let deadline = Instant::now() + self.instance.settings.give_up_timeout;
         let waiting = self.take_back(&tasks, !lost, deadline);
         match &mut self.revocation {
@@ -90,11 +91,10 @@ impl GroupThread {
         };
         let Some(revocation) = self.revocation.take_if(done) else { return Ok(()) };
         if !revocation.waiting.is_empty() {
-            tracing::warn!(
-                tasks = %list(&revocation.waiting),
-                "tasks were not given up in time; what they did since their last commit is done again elsewhere"
-            );
-            self.fence(&revocation.waiting);
+            let entries = self.instance.tasks.read();
+            let held: Vec<_> = revocation.waiting.iter().filter_map(|id| entries.get(id).cloned()).collect();
+            drop(entries);
+            self.fence(&held);
         }
         let mut inputs: BTreeSet<TopicPartition> = revocation.partitions.iter().cloned().collect();
         for id in &revocation.tasks {
@@ -111,19 +111,6 @@ impl GroupThread {
             self.instance.events.send(event);
         }
         Ok(())
-    }
-
-    /// Makes sure that threads commit nothing more for these tasks.
-    fn fence(&self, tasks: &BTreeSet<TaskId>) {
-        // A commit that is being answered holds the lock; it is bounded by the client, and this by a shorter time.
-        let gate = self.instance.commit_gate.try_write_for(Duration::from_secs(10));
-        let entries = self.instance.tasks.read();
-        for id in tasks {
-            if let Some(entry) = entries.get(id) {
-                entry.owned.store(false, Ordering::Release);
-            }
-        }
-        drop(gate);
     }
 
     /// For the shutdown: answers a revocation whose tasks are closed by now.

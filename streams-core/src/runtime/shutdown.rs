@@ -1,9 +1,10 @@
 //! The end of an instance: threads commit and stop, the member leaves the group, clients close. Each wait is bounded.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::instance::ThreadCommand;
+use super::instance::{TaskEntry, ThreadCommand};
 use super::rebalance::GroupThread;
 use super::restore::RestoreCommand;
 use super::shutdown_request;
@@ -30,7 +31,9 @@ pub(crate) fn shut_down(mut group: GroupThread, timeout: Duration) {
         group.wait(Duration::from_millis(20));
     }
     if !group.threads.all_ended() {
-        tracing::warn!("a processing thread did not stop in time; its uncommitted results are dropped");
+        let held: Vec<_> = group.instance.tasks.read().values().cloned().collect();
+        let alive = |entry: &&Arc<TaskEntry>| entry.running.load(Ordering::Acquire);
+        group.fence(&held.iter().filter(alive).cloned().collect::<Vec<_>>());
     }
     group.drain_events();
     group.finish_revocation();

@@ -188,6 +188,8 @@ impl ProcessingThread {
 
     fn run_task(&mut self, mut bundle: TaskBundle) -> Result<(), StreamsError> {
         self.meter.metrics.task_created.add(1);
+        let id = bundle.entry.id;
+        self.handle.heartbeat.works_for(&bundle.entry);
         let initialized = bundle.task.initialize();
         tracing::info!(task = %bundle.entry.id, "task runs");
         bundle.entry.running.store(true, Ordering::Release);
@@ -203,13 +205,16 @@ impl ProcessingThread {
         self.instance.events.waker().wake();
         // A task is looked at in full first: its queues may have become ready before this thread had them.
         self.next_sweep = Instant::now();
-        initialized
+        initialized.or_else(|error| self.on_task_error(id, error))
     }
 
     /// Commits (unless lost) and closes tasks, and reports each as released.
     fn give_up(&mut self, ids: &[TaskId], commit: bool, deadline: Instant) -> Result<(), StreamsError> {
         let leaves = |bundle: &TaskBundle| ids.contains(&bundle.entry.id);
         let any_leaves = self.tasks.iter().any(leaves);
+        // It took too long: whoever asked has fenced them and gone on.
+        let owned = |bundle: &TaskBundle| bundle.entry.owned.load(Ordering::Acquire);
+        let commit = commit && self.tasks.iter().filter(|bundle| leaves(bundle)).all(owned);
         let outcome = if commit && any_leaves { self.commit_last(ids, deadline) } else { Ok(false) };
         let clean = matches!(outcome, Ok(true));
         // Nobody may go on from what the leaving tasks did before it is decided; those that stay are in the same transaction.
@@ -311,10 +316,16 @@ impl ProcessingThread {
             self.next_sweep = Instant::now() + SWEEP_EVERY;
         }
         let limit = self.instance.settings.buffered_records_per_partition;
-        let mut count = 0;
+        let (mut count, mut failed) = (0, None);
         let start = Instant::now();
         for bundle in &mut self.tasks {
-            count += poll::fill(bundle, &self.instance, limit, sweep)?;
+            match poll::fill(bundle, &self.instance, limit, sweep) {
+                Ok(records) => count += records,
+                Err(error) => {
+                    failed = Some((bundle.entry.id, error));
+                    break;
+                }
+            }
             if sweep {
                 let id = bundle.entry.id;
                 database::flush_if_due(&bundle.backend)
@@ -323,6 +334,9 @@ impl ProcessingThread {
             }
         }
         self.meter.done(Step::Poll, start, count);
+        if let Some((id, error)) = failed {
+            self.on_task_error(id, error)?;
+        }
         Ok(count)
     }
 
@@ -334,17 +348,32 @@ impl ProcessingThread {
         let start = Instant::now();
         let idle_ms = self.instance.settings.max_task_idle_ms;
         let now_ms = self.instance.clock.now_ms();
-        let (mut count, mut resumed) = (0, 0);
+        let (mut count, mut resumed, mut failed) = (0, 0, None);
         for bundle in &mut self.tasks {
             let began = Instant::now();
-            resumed += bundle.task.resume()?;
-            let processed = process_task(bundle, self.batch, idle_ms, now_ms)?;
+            self.handle.heartbeat.works_for(&bundle.entry);
+            let processed = bundle.task.resume().and_then(|finished| {
+                resumed += finished;
+                process_task(bundle, self.batch, idle_ms, now_ms)
+            });
+            let processed = match processed {
+                Ok(processed) => processed,
+                Err(error) => {
+                    // The others have their turn in the next round, which comes at once.
+                    failed = Some((bundle.entry.id, error));
+                    break;
+                }
+            };
             if processed > 0 {
                 let late = bundle.task.take_lateness();
                 let records = u64::try_from(processed).unwrap_or(u64::MAX);
                 bundle.metrics.processed(records, nanos(began), late.sum_ms, late.max_ms);
                 count += processed;
             }
+        }
+        if let Some((id, error)) = failed {
+            self.on_task_error(id, error)?;
+            count += 1;
         }
         self.meter.done(Step::Process, start, count);
         let spent = start.elapsed();
@@ -359,17 +388,27 @@ impl ProcessingThread {
     /// Step 4.
     fn punctuate(&mut self) -> Result<usize, StreamsError> {
         let (start, now_ms) = (Instant::now(), self.instance.clock.now_ms());
-        let mut count = 0;
+        let (mut count, mut failed) = (0, None);
         for bundle in &mut self.tasks {
             // While a commit waits for asynchronous steps, punctuations could give them more to do for ever.
             let waits = bundle.task.is_draining();
             if !waits && bundle.task.next_wall_clock_punctuation().is_some_and(|due| due <= now_ms) {
                 let began = Instant::now();
-                count += usize::from(bundle.task.punctuate_wall_clock()?);
+                self.handle.heartbeat.works_for(&bundle.entry);
+                match bundle.task.punctuate_wall_clock() {
+                    Ok(fired) => count += usize::from(fired),
+                    Err(error) => {
+                        failed = Some((bundle.entry.id, error));
+                        break;
+                    }
+                }
                 bundle.metrics.punctuated(nanos(began));
             }
         }
         self.meter.done(Step::Punctuate, start, count);
+        if let Some((id, error)) = failed {
+            self.on_task_error(id, error)?;
+        }
         Ok(count)
     }
 

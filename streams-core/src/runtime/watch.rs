@@ -104,6 +104,10 @@ impl Watch {
                 return;
             }
         };
+        if let Some(topic) = self.vanished(&topics) {
+            self.instance.events.send(Event::Failed(RuntimeError::InternalTopicVanished { topic }.into()));
+            return;
+        }
         match sources::counts(&self.instance.topology, &settings.application_id, &topics) {
             Ok(counts) => {
                 if let Err(error) = self.prepare(&topics, &counts) {
@@ -117,6 +121,13 @@ impl Watch {
             }
             Err(error) => tracing::warn!(error = %Chain(&error), "the sources' metadata make no sense"),
         }
+    }
+
+    /// An internal topic that was there before and is not any more. Brokers that create topics on demand make it again
+    /// as soon as something is written, without its settings; then offsets that go back tell (`commit`).
+    fn vanished(&self, topics: &ClusterTopics) -> Option<String> {
+        let internal = self.instance.internal_topics.lock();
+        internal.keys().find(|topic| !topics.contains_key(*topic)).cloned()
     }
 
     /// A part of the topology that had no inputs, because its pattern matched nothing, needs its internal topics before

@@ -9,7 +9,7 @@ use qcell::{QCell, QCellOwner};
 use sync_wrapper::SyncWrapper;
 
 use super::punctuation::Punctuations;
-use super::{Lateness, NodeCounts, RawRecord, TaskCalls, TaskHandlers, TaskId};
+use super::{Activity, Lateness, NodeCounts, RawRecord, TaskCalls, TaskHandlers, TaskId};
 use crate::clock::Clock;
 use crate::config::EmitIntervals;
 use crate::error::StreamsError;
@@ -83,6 +83,8 @@ pub struct TaskContext {
     pub(crate) punctuations: Punctuations,
     /// Of asynchronous steps.
     pub(crate) calls: TaskCalls,
+    /// What the task is doing, for other threads.
+    pub(crate) activity: Arc<Activity>,
     /// The record that is being processed.
     pub(crate) record: RecordContext,
     /// Its bytes, for dead letters.

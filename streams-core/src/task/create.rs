@@ -11,8 +11,8 @@ use qcell::QCellOwner;
 
 use super::punctuation::Punctuations;
 use super::{
-    ChangelogPartition, JavaHeap, Lateness, RecordCollector, Task, TaskCalls, TaskContext, TaskHandlers,
-    TaskId, TaskStore, TopicPartition, dummy_record,
+    Activity, ChangelogPartition, JavaHeap, Lateness, RecordCollector, Task, TaskCalls, TaskContext,
+    TaskHandlers, TaskId, TaskStore, TopicPartition, dummy_record,
 };
 use crate::clock::Clock;
 use crate::config::EmitIntervals;
@@ -61,6 +61,8 @@ pub struct TaskEnvironment {
     pub emit_intervals: EmitIntervals,
     /// Where its asynchronous steps make their calls; `None` where it may have none.
     pub asynchronous: Option<AsyncEnvironment>,
+    /// Where it tells other threads what it does.
+    pub activity: Arc<Activity>,
 }
 
 impl Task {
@@ -97,6 +99,7 @@ impl Task {
             collector: environment.collector,
             punctuations: Punctuations::default(),
             calls: TaskCalls::new(environment.asynchronous),
+            activity: environment.activity,
             record: dummy_record(now),
             raw: None,
             stream_time: -1,

@@ -70,6 +70,7 @@ impl GlobalTask {
             emit_intervals: EmitIntervals::default(),
             clock,
             asynchronous: None,
+            activity: Arc::default(),
         };
         let mut task = Task::create(topology, environment)?;
         task.initialize()?;

@@ -4,6 +4,7 @@
 //! process, to punctuate and to commit; output goes to its [`RecordCollector`]. It is one value that moves between
 //! threads.
 
+mod activity;
 mod calls;
 mod context;
 mod counts;
@@ -24,6 +25,7 @@ use kstreams_state_stores::{
     StoreError,
 };
 
+pub use activity::Activity;
 pub(crate) use calls::TaskCalls;
 pub use context::{Origin, OutputRecord, RecordCollector, TaskContext};
 pub(crate) use counts::{EndToEnd, Lateness, NodeCounts};
@@ -280,6 +282,7 @@ impl Task {
     /// When a node or the output fails and no handler lets that pass: the task cannot go on.
     pub fn process_one(&mut self) -> Result<bool, StreamsError> {
         let Some((_, input)) = self.order.pop() else { return Ok(false) };
+        self.cx.activity.take_up(input);
         let queue = &mut self.queues[input];
         self.consumed[input] = true;
         self.commit_needed = true;
@@ -308,7 +311,7 @@ impl Task {
     /// Whether nothing has come up that goes before the next record.
     #[inline]
     pub(crate) fn may_take_another(&self) -> bool {
-        !self.cx.commit_requested && self.cx.calls.have_room()
+        !self.cx.commit_requested && !self.cx.activity.is_given_up() && self.cx.calls.have_room()
     }
 
     /// Fires the stream-time schedules that are due.
@@ -347,6 +350,7 @@ impl Task {
             self.commit_needed = true;
             self.cx.record = dummy_record(now);
             self.cx.raw = None;
+            self.cx.activity.without_record();
             if let Some(Some(node)) = self.nodes.get(due.node) {
                 let node = Arc::clone(node);
                 node.punctuate(due.id, now, &mut self.cx)
@@ -390,6 +394,7 @@ impl Task {
     /// # Errors
     /// When a store or a node fails.
     pub fn flush_caches(&mut self) -> Result<(), StreamsError> {
+        self.cx.activity.without_record();
         for index in 0..self.stores.len() {
             let TaskContext { owner, record, collector, .. } = &mut self.cx;
             let mut cx = StoreContext { record, changelog: collector.as_changelog() };

@@ -204,6 +204,7 @@ where
             partition: self.partition.partition,
             offset: raw.offset(),
         };
+        cx.activity.at_offset(raw.offset());
         cx.raw = Some(raw);
         let result = give_all(&self.children, record, cx);
         result.map_err(|error: ProcessError| error.into_streams_error(cx.node_name(self.node)))

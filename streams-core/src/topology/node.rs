@@ -108,9 +108,11 @@ where
                 "a node was entered while it was at work: the topology has a cycle",
             ));
         };
+        let outer = cx.activity.enter(self.node);
         let mut context = ProcessorContext { cx, children: &self.children, node: self.node };
         let result = catch_unwind(AssertUnwindSafe(|| call(&mut processor, &mut context)));
         *self.processor.rw(&mut cx.owner).get_mut() = Some(processor);
+        cx.activity.leave(outer);
         match result {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => cx.processing_failed(self.node, error).map(|()| T::default()),
@@ -146,9 +148,11 @@ where
     fn init(&self, cx: &mut TaskContext) -> Result<(), StreamsError> {
         let Some(mut processor) = self.processor.rw(&mut cx.owner).get_mut().take() else { return Ok(()) };
         let node = self.node;
+        let outer = cx.activity.enter(node);
         let mut context = InitContext { cx, node, stores: &self.stores };
         let result = catch_unwind(AssertUnwindSafe(|| processor.init(&mut context)));
         *self.processor.rw(&mut cx.owner).get_mut() = Some(processor);
+        cx.activity.leave(outer);
         result
             .unwrap_or_else(|panic| Err(panic_error(&*panic)))
             .map_err(|error| error.into_streams_error(cx.node_name(node)))

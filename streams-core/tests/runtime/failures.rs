@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use kstreams_core::handlers::StreamThreadExceptionResponse;
 use kstreams_core::processor::{ProcessResult, Processor, ProcessorContext};
@@ -65,6 +64,50 @@ async fn a_replaced_thread_goes_on_from_the_last_commit() {
     cluster.stop().await;
 }
 
+/// Puts records into one partition.
+fn produce_to(cluster: &Cluster, topic: &str, partition: i32, values: impl IntoIterator<Item = String>) {
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+    let producer: BaseProducer = cluster.client().create().unwrap();
+    for value in values {
+        producer.send(BaseRecord::<(), String>::to(topic).partition(partition).payload(&value)).unwrap();
+    }
+    producer.flush(kstreams_test_cluster::DEADLINE).unwrap();
+}
+
+/// A record that its task can't get past: the task is tried again after pauses that grow, and each failure is told. The other
+/// task of the thread goes on meanwhile, and does nothing twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_fails_again_and_again_leaves_the_others_alone() {
+    let cluster = Cluster::start().await;
+    let (input, output) = (cluster.topic("in", 2).await, cluster.topic("out", 1).await);
+    let left = Arc::new(AtomicUsize::new(usize::MAX));
+    let config = cluster.config("app").commit_interval(std::time::Duration::from_secs(60));
+    let streams = KafkaStreams::new(fragile(&input, &output, &left), config).unwrap();
+    streams.set_uncaught_exception_handler(|_: &(dyn std::error::Error + 'static)| {
+        StreamThreadExceptionResponse::ReplaceThread
+    });
+    streams.start().await.unwrap();
+    wait_for_state(&streams, State::Running).await;
+    produce_to(&cluster, &input, 1, ["before".to_owned()]);
+    wait_for("the record before", vec!["before".to_owned()], || cluster.values(&output)).await;
+    produce_to(&cluster, &input, 0, ["poison".to_owned()]);
+    let mut expected = vec!["before".to_owned()];
+    for failure in ["failures=1", "failures=2", "failures=3", "failures=4"] {
+        produce_to(&cluster, &input, 1, [failure.to_owned()]);
+        expected.push(failure.to_owned());
+        wait_for("the other task's records, once", expected.clone(), || cluster.values(&output)).await;
+        let told = ["task=0_0", failure, &input, "bad luck", "after a pause of"];
+        wait_until("report of the failure", || kstreams_test_cluster::warned(&told)).await;
+    }
+    assert!(kstreams_test_cluster::warned(&[&input, "failures=4", "after a pause of 800ms"]));
+    left.store(0, Ordering::SeqCst);
+    expected.push("poison".to_owned());
+    wait_for("the record at last", expected, || cluster.values(&output)).await;
+    wait_for_state(&streams, State::Running).await;
+    close(&streams).await;
+    cluster.stop().await;
+}
+
 /// Without a handler the instance stops and says where it failed.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_handler_the_instance_stops_and_names_the_record() {
@@ -100,7 +143,8 @@ async fn a_broker_restarted_under_a_running_application() {
     cluster.produce_lines(&input, ["a b", "a"]);
     cluster.wait_for_counts(&output, &[("a".to_owned(), 2), ("b".to_owned(), 1)].into()).await;
     broker.shutdown().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    let gone = || kstreams_test_cluster::warned(&[address.as_str(), "Connection refused"]);
+    wait_until("report that nobody answers", gone).await;
     let broker = EmbeddedBroker::start(config().listen(address.as_str())).await.unwrap();
     cluster.produce_lines(&input, ["a b", "a"]);
     cluster.wait_for_counts(&output, &[("a".to_owned(), 4), ("b".to_owned(), 2)].into()).await;
@@ -129,6 +173,8 @@ async fn a_committed_offset_that_is_gone_is_reset_by_the_policy() {
     let streams = run(fragile(&input, &output, &none), cluster.config("app")).await;
     wait(3).await;
     assert_eq!(cluster.values(&output), ["one", "two", "five"]);
+    let told = [input.as_str(), "from=2", "to=4", "deleted before they were processed"];
+    assert!(kstreams_test_cluster::warned(&told), "what is skipped is not lost in silence");
     close(&streams).await;
     cluster.stop().await;
 }

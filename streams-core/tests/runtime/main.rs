@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod failures;
+mod lost;
 mod metrics;
 mod order;
 mod patterns;
@@ -10,5 +11,6 @@ mod queries;
 mod quiet_inputs;
 mod rebalance;
 mod recorder;
+mod stuck;
 mod topologies;
 mod word_count;

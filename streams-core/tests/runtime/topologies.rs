@@ -21,15 +21,27 @@ impl Processor<(), String, String, ()> for Split {
     }
 }
 
-/// Counts records by key in the store `counts`.
-#[derive(Default)]
+/// Counts records by key in a store.
 pub struct Count {
+    store: String,
     counts: Option<StoreHandle<KeyValueStore<String, i64>>>,
+}
+
+impl Count {
+    pub fn in_store(store: &str) -> Self {
+        Count { store: store.to_owned(), counts: None }
+    }
+}
+
+impl Default for Count {
+    fn default() -> Self {
+        Count::in_store("counts")
+    }
 }
 
 impl Processor<String, (), String, i64> for Count {
     fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
-        self.counts = Some(ctx.state_store("counts")?);
+        self.counts = Some(ctx.state_store(&self.store)?);
         Ok(())
     }
 

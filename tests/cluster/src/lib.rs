@@ -16,6 +16,7 @@ mod docker;
 mod instance;
 mod records;
 mod topics;
+mod warnings;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -28,11 +29,14 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, Producer};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 pub use instance::{close, end, failure_of, instance_config, message_of, run, start, wait_for_state};
 pub use records::{Counts, key, value};
+pub use warnings::warned;
 
 /// Every wait ends after this, with a message that says what it waited for. Long, because machines that test are often busy:
 /// only a hang may reach it.
@@ -108,7 +112,9 @@ impl Cluster {
         ONCE.call_once(|| {
             // Errors are what many tests provoke, so none by default.
             let filter = EnvFilter::builder().with_default_directive(LevelFilter::OFF.into());
-            tracing_subscriber::fmt().with_env_filter(filter.from_env_lossy()).with_test_writer().init();
+            let shown = fmt::layer().with_test_writer().with_filter(filter.from_env_lossy());
+            let kept = fmt::layer().with_ansi(false).with_writer(warnings::Warnings);
+            tracing_subscriber::registry().with(shown).with(kept.with_filter(LevelFilter::WARN)).init();
             match &server {
                 Server::Embedded(_) => {
                     say("these tests run on embedded brokers (KAFKA_BOOTSTRAP_SERVERS is not set)")
