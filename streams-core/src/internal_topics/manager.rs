@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication, TopicResult,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
@@ -70,6 +72,52 @@ impl TopicManager {
         let made = self.create(&missing, config, deadline)?;
         self.await_ready(topics, deadline)?;
         Ok(made)
+    }
+
+    /// Makes a topic with `partitions` partitions, or more if it is there with more already; one that is smaller is
+    /// enlarged. Answers how many it has. Another instance may do the same at the same time.
+    ///
+    /// # Errors
+    /// `InvalidName`, `Creation`, `NotReady`, `Unreachable`, `Request`.
+    pub fn ensure_at_least(
+        &self,
+        topic: &str,
+        partitions: i32,
+        config: &StreamsConfig,
+    ) -> Result<i32, TopicsError> {
+        let deadline = Deadline::after(self.timeout);
+        if !is_legal_name(topic) {
+            return Err(TopicsError::InvalidName { topic: topic.to_owned() });
+        }
+        loop {
+            match self.topics(deadline)?.get(topic) {
+                Some(state) if state.led && state.partitions >= partitions => return Ok(state.partitions),
+                Some(state) if state.partitions < partitions => self.grow(topic, partitions, deadline)?,
+                Some(_) => {}
+                None => {
+                    let new = InternalTopicConfig::repartition(topic, partitions);
+                    self.create(&[&new], config, deadline)?;
+                }
+            }
+            if !deadline.is_ahead() {
+                let waited_ms = deadline.waited_ms();
+                return Err(TopicsError::NotReady { topics: vec![topic.to_owned()], waited_ms });
+            }
+            pause();
+        }
+    }
+
+    fn grow(&self, topic: &str, partitions: i32, deadline: Deadline) -> Result<(), TopicsError> {
+        let count = usize::try_from(partitions).unwrap_or(0);
+        let answer =
+            block_on(self.admin.create_partitions(&[NewPartitions::new(topic, count)], &deadline.options()));
+        for result in answer.map_err(|source| request("enlarging an internal topic", source))? {
+            if let Err((topic, code)) = result {
+                // Another instance may have been faster; the next look tells.
+                tracing::debug!(topic, %code, "internal topic not enlarged");
+            }
+        }
+        Ok(())
     }
 
     fn topics(&self, deadline: Deadline) -> Result<BTreeMap<String, TopicState>, TopicsError> {

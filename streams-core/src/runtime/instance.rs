@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use kstreams_state_stores::{SharedStores, UncommittedBudget};
 use parking_lot::{Mutex, RwLock};
 
-use super::assignment::{PartitionCounts, Plan};
+use super::assignment::{FoundInputs, Plan};
 use super::database::Databases;
 use super::error::RuntimeError;
 use super::restore_listener::Listener;
@@ -53,7 +53,7 @@ pub(crate) enum Event {
     /// A processing thread stopped because it was told to.
     ThreadStopped(usize),
     /// The partition counts of every sub-topology's inputs, as the cluster has them now.
-    Metadata(Vec<(u32, PartitionCounts)>),
+    Metadata(Vec<FoundInputs>),
     /// The next record of an input is not in its topic any more; where to go on is the source's policy.
     OffsetGone {
         /// The input.

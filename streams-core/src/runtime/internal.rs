@@ -20,12 +20,14 @@ pub(crate) fn ensure(
     manager: &TopicManager,
     cluster: &ClusterTopics,
 ) -> Result<(), StreamsError> {
-    let needed = needed(instance, cluster)?;
+    let tasks_topics = ensure_tasks_topics(instance, manager, cluster)?;
+    let needed = needed(instance, cluster, &tasks_topics)?;
     let made = manager.ensure(&needed, &instance.settings.config)?;
     if !made.is_empty() {
         tracing::info!(topics = made.join(", "), "made internal topics");
     }
     let mut known = instance.internal_topics.lock();
+    known.extend(tasks_topics.into_values().map(|(topic, _)| (topic, false)));
     for topic in needed {
         let new = made.contains(&topic.name);
         *known.entry(topic.name).or_default() |= new;
@@ -33,8 +35,33 @@ pub(crate) fn ensure(
     Ok(())
 }
 
+/// By sub-topology: the topic that stands for its tasks, and how many these are.
+type TasksTopics = BTreeMap<u32, (String, i32)>;
+
+/// Makes the topics that stand for the tasks of sub-topologies that read by pattern: whoever is first says how many tasks
+/// there are, and the others follow.
+fn ensure_tasks_topics(
+    instance: &Instance,
+    manager: &TopicManager,
+    cluster: &ClusterTopics,
+) -> Result<TasksTopics, StreamsError> {
+    let (topology, application_id) = (&instance.topology, &*instance.settings.application_id);
+    let mut made = TasksTopics::new();
+    for found in sources::counts_known(topology, application_id, cluster) {
+        let Some(topic) = found.tasks_topic() else { continue };
+        let Some(largest) = found.topics.values().max() else { continue };
+        let tasks = manager.ensure_at_least(topic, *largest, &instance.settings.config)?;
+        made.insert(found.sub_topology, (topic.to_owned(), tasks));
+    }
+    Ok(made)
+}
+
 /// The internal topics that the topology needs, as the cluster's topics are now.
-fn needed(instance: &Instance, cluster: &ClusterTopics) -> Result<Vec<InternalTopicConfig>, StreamsError> {
+fn needed(
+    instance: &Instance,
+    cluster: &ClusterTopics,
+    tasks_topics: &TasksTopics,
+) -> Result<Vec<InternalTopicConfig>, StreamsError> {
     let (topology, application_id) = (&instance.topology, &*instance.settings.application_id);
     let parts: Vec<_> = topology.sub_topologies().into_iter().filter(|part| !part.global).collect();
     let full =
@@ -53,7 +80,8 @@ fn needed(instance: &Instance, cluster: &ClusterTopics) -> Result<Vec<InternalTo
         counts.iter().map(|(topic, count)| InternalTopicConfig::repartition(topic, *count)).collect();
     for (part, topics) in parts.iter().zip(&sub_topologies) {
         let count = |topic: &String| counts.get(topic).or_else(|| cluster.get(topic)).copied();
-        let tasks = topics.source_topics.iter().filter_map(count).max().unwrap_or(0);
+        let largest = topics.source_topics.iter().filter_map(count).max().unwrap_or(0);
+        let tasks = tasks_topics.get(&part.id).map_or(largest, |(_, tasks)| *tasks);
         let stores = topology.stores.values().filter(|store| {
             store.source_topic.is_none() && store.users.iter().any(|user| part.nodes.contains(user))
         });

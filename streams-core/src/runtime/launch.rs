@@ -61,9 +61,12 @@ pub(crate) fn relaunch(
 /// Takes tasks up. An empty list of new ones still has to be answered to the group.
 pub(crate) fn launch(group: &mut GroupThread, tasks: &[TaskId], start: &Start) -> Result<(), StreamsError> {
     let instance = group.instance.clone();
-    let inputs: Vec<(TaskId, Vec<TopicPartition>)> = {
+    let (inputs, markers) = {
         let plan = instance.plan.read();
-        tasks.iter().map(|id| (*id, plan.inputs_of(*id))).collect()
+        let inputs: Vec<(TaskId, Vec<TopicPartition>)> =
+            tasks.iter().map(|id| (*id, plan.inputs_of(*id))).collect();
+        let markers: Vec<TopicPartition> = tasks.iter().filter_map(|id| plan.marker_of(*id)).collect();
+        (inputs, markers)
     };
     let partitions: Vec<TopicPartition> =
         inputs.iter().flat_map(|(_, inputs)| inputs.iter().cloned()).collect();
@@ -101,7 +104,12 @@ pub(crate) fn launch(group: &mut GroupThread, tasks: &[TaskId], start: &Start) -
         seeds.push(Box::new(TaskSeed { entry, thread, inputs: made, not_before, tries: 0 }));
     }
     match start {
-        Start::Assign => group.consumer.assign(&starts).map_err(RuntimeError::from)?,
+        Start::Assign => {
+            // The group's own partitions have to be among those it assigned; there is nothing in them.
+            let markers = markers.into_iter().map(|marker| (marker, 0));
+            let all: Vec<_> = starts.into_iter().chain(markers).collect();
+            group.consumer.assign(&all).map_err(RuntimeError::from)?
+        }
         Start::Again { assigned, .. } => {
             let (known, new): (Vec<_>, Vec<_>) =
                 starts.into_iter().partition(|(partition, _)| assigned.contains(partition));

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use super::assignment::PartitionCounts;
+use super::assignment::{FoundInputs, PartitionCounts, SharedOut};
 use super::error::RuntimeError;
-use crate::topology::{AutoOffsetReset, NodeKind, SourceTopics, Topology};
+use crate::topology::{AutoOffsetReset, NodeKind, SourceTopics, SubTopology, Topology};
 
 /// The cluster's topics with their partition counts.
 pub(crate) type ClusterTopics = BTreeMap<String, i32>;
@@ -20,7 +20,21 @@ pub(crate) fn counts(
     topology: &Topology,
     application_id: &str,
     cluster: &ClusterTopics,
-) -> Result<Vec<(u32, PartitionCounts)>, RuntimeError> {
+) -> Result<Vec<FoundInputs>, RuntimeError> {
+    let mut missing = named_topics(topology, application_id);
+    missing.retain(|topic| !cluster.contains_key(topic));
+    match missing.pop_first() {
+        Some(topic) => Err(RuntimeError::UnknownSourceTopic { topic }),
+        None => Ok(counts_known(topology, application_id, cluster)),
+    }
+}
+
+/// The same, without the topics that don't exist yet.
+pub(crate) fn counts_known(
+    topology: &Topology,
+    application_id: &str,
+    cluster: &ClusterTopics,
+) -> Vec<FoundInputs> {
     let named = named_topics(topology, application_id);
     let mut all = Vec::new();
     for part in topology.sub_topologies().into_iter().filter(|part| !part.global) {
@@ -31,10 +45,9 @@ pub(crate) fn counts(
                 SourceTopics::Names(names) => {
                     for name in names {
                         let topic = topology.decorate(application_id, name);
-                        let Some(count) = cluster.get(&topic) else {
-                            return Err(RuntimeError::UnknownSourceTopic { topic });
-                        };
-                        topics.insert(Arc::from(topic), *count);
+                        if let Some(count) = cluster.get(&topic) {
+                            topics.insert(Arc::from(topic), *count);
+                        }
                     }
                 }
                 SourceTopics::Pattern(pattern) => {
@@ -43,9 +56,24 @@ pub(crate) fn counts(
                 }
             }
         }
-        all.push((part.id, topics));
+        let shared_out = tasks_topic(topology, application_id, &part).map_or(SharedOut::Largest, |topic| {
+            let count = cluster.get(&topic).copied();
+            SharedOut::By(topic.into(), count)
+        });
+        all.push(FoundInputs { sub_topology: part.id, topics, shared_out });
     }
-    Ok(all)
+    all
+}
+
+/// The internal topic that stands for the tasks of a sub-topology that reads by pattern. It has the name of a repartition
+/// topic, so that Kafka's reset tool deletes it with the others.
+pub(crate) fn tasks_topic(topology: &Topology, application_id: &str, part: &SubTopology) -> Option<String> {
+    let by_pattern = part.nodes.iter().find(|&&node| {
+        matches!(&topology.nodes[node].kind, NodeKind::Source { topics: SourceTopics::Pattern(_), .. })
+    })?;
+    let legal = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_') { c } else { '-' };
+    let node: String = topology.nodes[*by_pattern].name.chars().map(legal).collect();
+    Some(format!("{application_id}-{node}-tasks-repartition"))
 }
 
 /// The topics that each sub-topology reads by pattern.

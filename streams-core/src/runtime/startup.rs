@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use rdkafka::ClientConfig;
 use rdkafka::client::DefaultClientContext;
 
-use super::assignment::Plan;
+use super::assignment::{FoundInputs, Plan};
 use super::cluster::{self, Admin};
 use super::error::RuntimeError;
 use super::global;
@@ -106,7 +106,14 @@ fn plan(instance: &Instance, admin: &Admin, manager: &TopicManager) -> Result<Pl
             Err(RuntimeError::UnknownSourceTopic { .. }) if std::time::Instant::now() < deadline => {
                 std::thread::sleep(std::time::Duration::from_millis(50));
             }
-            counts => return Ok(Plan::new(counts?)),
+            counts => {
+                let found = counts?;
+                let waits = found.iter().any(FoundInputs::waits_for_representative);
+                if !waits || std::time::Instant::now() >= deadline {
+                    return Ok(Plan::new(found));
+                }
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::assignment::PartitionCounts;
+use super::assignment::FoundInputs;
 use super::cluster;
 use super::error::{Chain, RuntimeError};
 use super::instance::{Event, Instance};
@@ -27,6 +27,8 @@ use crate::error::StreamsError;
 use crate::internal_topics::TopicManager;
 use crate::task::{TaskId, TopicPartition};
 
+/// The wait for topics that were just made.
+const SOON: Duration = Duration::from_millis(200);
 /// Old local state is looked for this often; how old it has to be is `state.cleanup.delay.ms`.
 const CLEANUP_EVERY: Duration = Duration::from_secs(60);
 
@@ -78,8 +80,8 @@ impl Watch {
         while !self.stop.load(Ordering::Acquire) {
             let now = Instant::now();
             if now >= next_metadata {
-                next_metadata = now + metadata_every;
-                self.look_at_metadata();
+                let again_soon = self.look_at_metadata();
+                next_metadata = now + if again_soon { SOON.min(metadata_every) } else { metadata_every };
             }
             if now >= next_purge {
                 next_purge = now + purge_every;
@@ -95,31 +97,41 @@ impl Watch {
         }
     }
 
-    fn look_at_metadata(&self) {
+    /// Whether to look again soon: something was made that has to show up.
+    fn look_at_metadata(&self) -> bool {
         let settings = &self.instance.settings;
         let topics = match cluster::all_topics(&self.admin, settings.request_timeout) {
             Ok(topics) => topics,
             Err(error) => {
                 tracing::debug!(%error, "no metadata now; looking again later");
-                return;
+                return false;
             }
         };
         if let Some(topic) = self.vanished(&topics) {
             self.instance.events.send(Event::Failed(RuntimeError::InternalTopicVanished { topic }.into()));
-            return;
+            return false;
         }
-        match sources::counts(&self.instance.topology, &settings.application_id, &topics) {
-            Ok(counts) => {
-                if let Err(error) = self.prepare(&topics, &counts) {
-                    self.instance.events.send(Event::Failed(error));
-                    return;
-                }
-                self.instance.events.send(Event::Metadata(counts));
-            }
+        let found = match sources::counts(&self.instance.topology, &settings.application_id, &topics) {
+            Ok(found) => found,
             Err(RuntimeError::UnknownSourceTopic { topic }) => {
                 self.instance.events.send(Event::Failed(RuntimeError::TopicVanished { topic }.into()));
+                return false;
             }
-            Err(error) => tracing::warn!(error = %Chain(&error), "the sources' metadata make no sense"),
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "the sources' metadata make no sense");
+                return false;
+            }
+        };
+        match self.prepare(&topics, &found) {
+            Err(error) => {
+                self.instance.events.send(Event::Failed(error));
+                false
+            }
+            Ok(true) => true,
+            Ok(false) => {
+                self.instance.events.send(Event::Metadata(found));
+                false
+            }
         }
     }
 
@@ -131,13 +143,16 @@ impl Watch {
     }
 
     /// A part of the topology that had no inputs, because its pattern matched nothing, needs its internal topics before
-    /// it gets tasks.
-    fn prepare(&self, topics: &ClusterTopics, counts: &[(u32, PartitionCounts)]) -> Result<(), StreamsError> {
+    /// it gets tasks. Answers whether they are yet to show up.
+    fn prepare(&self, topics: &ClusterTopics, found: &[FoundInputs]) -> Result<bool, StreamsError> {
         let new = {
             let plan = self.instance.plan.read();
-            counts.iter().any(|(part, counts)| !counts.is_empty() && !plan.has_inputs(*part))
+            found.iter().any(|found| !found.topics.is_empty() && !plan.has_inputs(found.sub_topology))
         };
-        if new { internal::ensure(&self.instance, &self.topics, topics) } else { Ok(()) }
+        if new {
+            internal::ensure(&self.instance, &self.topics, topics)?;
+        }
+        Ok(found.iter().any(FoundInputs::waits_for_representative))
     }
 
     /// Deletes folders of tasks that moved away.
@@ -181,15 +196,15 @@ impl Watch {
 ///
 /// # Errors
 /// When instances could come to share the tasks out differently.
-pub(super) fn compare(group: &mut GroupThread, now: &[(u32, PartitionCounts)]) -> Result<(), StreamsError> {
+pub(super) fn compare(group: &mut GroupThread, now: &[FoundInputs]) -> Result<(), StreamsError> {
     let mut changed: BTreeSet<TaskId> = BTreeSet::new();
     let mut subscription = None;
     {
         let mut plan = group.instance.plan.write();
         let before = plan.subscription();
-        for (sub_topology, counts) in now {
-            if let Some(added) = plan.compare(*sub_topology, counts)? {
-                tracing::info!(sub_topology, topics = ?added.topics, "new topics of a source pattern");
+        for found in now {
+            if let Some(added) = plan.compare(found)? {
+                tracing::info!(added.sub_topology, topics = ?added.topics, "new topics of a source pattern");
                 changed.extend(plan.add(added));
             }
         }

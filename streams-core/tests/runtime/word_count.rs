@@ -1,6 +1,6 @@
 //! Word count through the Processor API: repartition and changelog topics, restart, restore.
 
-use kstreams_test_cluster::{Cluster, Counts, close, run};
+use kstreams_test_cluster::{Cluster, Counts, close, end, failure_of, run, start};
 
 use crate::topologies::word_count;
 
@@ -44,9 +44,10 @@ async fn counts_go_on_after_a_restart_and_after_the_state_is_lost() {
     cluster.stop().await;
 }
 
-/// The changelog is the truth: when somebody deletes it, local state that isn't a part of it any more is not used.
+/// The changelog is the truth: when somebody deletes it, local state that isn't a part of it any more is not used. That it is lost is
+/// the user's to accept.
 #[tokio::test(flavor = "multi_thread")]
-async fn local_state_that_its_changelog_does_not_know_is_rebuilt() {
+async fn local_state_that_its_changelog_does_not_know_is_not_used() {
     let cluster = Cluster::start().await;
     let (input, output) = (cluster.name("lines"), cluster.name("counts"));
     cluster.create_topic(&input, 1).await;
@@ -57,6 +58,13 @@ async fn local_state_that_its_changelog_does_not_know_is_rebuilt() {
     close(&streams).await;
     let changelog = format!("{}-counts-changelog", cluster.name("app"));
     cluster.delete_topic(&changelog).await;
+    drop(streams);
+    let streams = start(word_count(&input, &output), cluster.config("app")).await;
+    let failure = failure_of(&streams).await;
+    assert!(failure.contains(&changelog) && failure.contains("was deleted or cut"), "{failure}");
+    end(&streams).await;
+    streams.clean_up().unwrap();
+    drop(streams);
     let streams = run(word_count(&input, &output), cluster.config("app")).await;
     cluster.produce_lines(&input, ["a c"]);
     cluster
