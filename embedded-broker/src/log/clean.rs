@@ -4,7 +4,8 @@
 //! to the end of that part, group by group, in offset order: superseded records go before the record that superseded
 //! them can, so a crash in between never brings an old value back. The active segment is never touched.
 //!
-//! Nothing at or behind the last stable offset is touched: whether its transactions commit is not known yet.
+//! Nothing at or behind the last stable offset is touched: whether its transactions commit is not known yet. That is the
+//! offset when the active segment began, so that no marker counts which a power cut could take away.
 //!
 //! Tombstones stay for `delete.retention.ms` after the first round that saw them, so that consumers have time to read
 //! them; the time is written into the batch (KIP-534).
@@ -159,7 +160,7 @@ impl Log {
         let too_young = |segment: &Arc<Segment>| {
             config.min_compaction_lag_ms > 0 && segment.stats().largest_timestamp > youngest_allowed
         };
-        let stable = self.last_stable_offset();
+        let stable = self.writer.lock().producers.stable_at_roll();
         let ends_stable = |at: usize| segments.get(at + 1).is_some_and(|next| next.base_offset <= stable);
         let old_enough = (first_dirty_segment..active)
             .take_while(|at| !too_young(&segments[*at]) && ends_stable(*at))

@@ -1,6 +1,6 @@
 //! The producer state as bytes, written beside the segments so that a start need not read the whole log.
 //!
-//! Version i16, CRC-32C u32 of the rest, count u32, then per producer: id i64, epoch i16, last time i64, first offset of
+//! Version i16, CRC-32C u32 of the rest, last stable offset when the active segment began i64, count u32, then per producer: id i64, epoch i16, last time i64, first offset of
 //! the open transaction i64 (-1 for none), coordinator epoch i32, number of batches u8, and per batch first and last
 //! sequence i32, last offset i64, offset delta i32, timestamp i64.
 
@@ -14,7 +14,7 @@ const VERSION: i16 = 2;
 impl Producers {
     /// The state as bytes.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut body = Vec::new();
+        let mut body = self.stable_at_roll.to_be_bytes().to_vec();
         let by_id = self.by_id();
         body.extend_from_slice(&u32::try_from(by_id.len()).unwrap_or(u32::MAX).to_be_bytes());
         for (id, producer) in by_id {
@@ -49,6 +49,7 @@ impl Producers {
             return None;
         }
         let mut producers = Producers::default();
+        producers.stable_at_roll = i64::from_be_bytes(bytes.take()?);
         for _ in 0..u32::from_be_bytes(bytes.take()?) {
             let id = i64::from_be_bytes(bytes.take()?);
             producers.insert(id, bytes.producer()?);

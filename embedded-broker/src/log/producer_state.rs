@@ -73,6 +73,8 @@ pub(crate) struct Producers {
     by_id: HashMap<i64, Producer>,
     /// First offset to producer id of every open transaction.
     open: BTreeMap<i64, i64>,
+    /// The last stable offset when the active segment began.
+    pub(super) stable_at_roll: i64,
 }
 
 impl Producers {
@@ -180,6 +182,17 @@ impl Producers {
     /// First offset of the oldest open transaction.
     pub(crate) fn first_open(&self) -> Option<i64> {
         self.open.first_key_value().map(|(offset, _)| *offset)
+    }
+
+    /// A segment begins at `offset`.
+    pub(crate) fn rolled(&mut self, offset: i64) {
+        self.stable_at_roll = self.first_open().unwrap_or(offset);
+    }
+
+    /// Everything before this offset was decided by markers in closed segments, which are durable before they are
+    /// compacted: a crash can't open its transactions again.
+    pub(crate) fn stable_at_roll(&self) -> i64 {
+        self.stable_at_roll
     }
 
     /// Forgets producers that were silent since `before_ms`, unless their transaction is open.

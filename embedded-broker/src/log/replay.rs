@@ -38,6 +38,9 @@ impl Recovery<'_> {
             if from >= next_offset {
                 break;
             }
+            if segment.base_offset >= from {
+                producers.rolled(segment.base_offset);
+            }
             self.replay(segment, from, &mut producers)?;
         }
         producers.expire(self.now_ms.saturating_sub(self.config.producer_id_expiration_ms));

@@ -56,6 +56,7 @@ impl Log {
         }
         let next = Arc::new(next);
         writer.active = Arc::clone(&next);
+        writer.producers.rolled(writer.next_offset);
         self.change_segments(|segments| segments.push(next));
         // Only speeds up recovery, which otherwise starts from an older snapshot.
         if let Err(error) = self.write_snapshot(writer) {

@@ -29,6 +29,8 @@ mod metadata;
 mod produce;
 mod records;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use config::TransactionConfig;
 pub(crate) use coordinator::{Partitions, TransactionCoordinator};

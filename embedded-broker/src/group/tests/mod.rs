@@ -3,6 +3,7 @@
 mod coordinator;
 mod matrix;
 mod offsets;
+mod pending;
 mod rebalance;
 mod restart;
 mod session;

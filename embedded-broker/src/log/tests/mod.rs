@@ -4,9 +4,11 @@ mod compaction;
 mod concurrent;
 mod faults;
 mod model;
+mod model_txn;
 mod producers;
 mod retention;
 mod support;
+mod transactions;
 
 use kafka_protocol::records::Compression;
 

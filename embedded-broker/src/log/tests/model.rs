@@ -5,7 +5,8 @@
 //! The model is a list of everything that was appended. Checked after each step:
 //! what is in the log is what was appended at that offset; the last value of each key is there; what is missing was
 //! superseded, deleted or expired, and never comes back; a consumer that reads batch by batch sees the same as one that
-//! walks the log, and gets to its end.
+//! walks the log, and gets to its end; one that reads committed records sees those before the last stable offset whose
+//! transactions were not aborted.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -16,8 +17,11 @@ use proptest::prelude::*;
 
 use super::super::batch::BatchHeader;
 use super::super::record::records_of;
-use super::super::{AppendError, Disk, DiskOp, Log, LogConfig, LogError, LogRecord, ReadError};
+use super::super::{
+    AppendError, Disk, DiskOp, Log, LogConfig, LogError, LogRecord, Marker, Origin, ReadError,
+};
 use super::faults::{Fault, Faults};
+use super::model_txn::{Fate, ModelBatch, committed_records, transactions};
 use super::producers::{Expected, ModelProducers, What};
 use super::support::{Batch, NOW, clock, name, records};
 use crate::clock::{Clock, ManualClock};
@@ -27,6 +31,10 @@ enum Op {
     /// Key number, size of the value (`None`: tombstone), time before now.
     Append(Compression, Vec<(u8, Option<u8>, u8)>),
     Produce(i64, What, usize),
+    /// A transactional producer writes so many records.
+    Write(i64, usize),
+    /// Its transaction is committed, or aborted; by a new epoch, or the same.
+    End(i64, bool, bool),
     Read(u8, u16, bool),
     LookUp(u16),
     Wait(u16),
@@ -43,18 +51,6 @@ enum Op {
     Lose(bool, bool, bool),
     /// The next step meets a failing disk; a frozen one ends in a crash.
     Faulty(usize, Fault, Option<DiskOp>, Box<Op>),
-}
-
-#[derive(Debug, Clone)]
-struct ModelBatch {
-    records: Vec<LogRecord>,
-    producer: (i64, i16, i32),
-}
-
-impl ModelBatch {
-    fn base(&self) -> i64 {
-        self.records[0].offset
-    }
 }
 
 struct World {
@@ -124,6 +120,14 @@ impl World {
                 let batch = self.batch(Compression::Lz4, &records).by(*id, epoch, sequence);
                 self.append(&batch, expected);
             }
+            Op::Write(id, count) => {
+                let chosen = self.producers.choose(*id, What::Next, *count);
+                let Some((epoch, sequence, count, expected)) = chosen else { return };
+                let records: Vec<_> = (0..count).map(|at| (at as u8 % 5, Some(3), 0)).collect();
+                let batch = self.batch(Compression::None, &records).by(*id, epoch, sequence);
+                self.append(&batch.in_transaction(), expected);
+            }
+            Op::End(id, commit, bump) => self.end_transaction(*id, *commit, *bump),
             Op::Read(at, max_bytes, min_one) => self.read(*at, usize::from(*max_bytes), *min_one),
             Op::LookUp(time) => self.look_up(NOW - 100 + i64::from(*time)),
             Op::Wait(ms) => self.clock.advance(i64::from(*ms)),
@@ -176,10 +180,12 @@ impl World {
 
     fn append(&mut self, batch: &Batch, expected: Expected) {
         let base = self.expected_end();
-        let appended = self.log.append(batch.bytes());
+        let origin = if batch.transactional { Origin::Transaction } else { Origin::Client };
+        let appended = self.log.append_from(origin, batch.bytes());
         let written = |append_time: i64| ModelBatch {
             records: batch.expected(base, (append_time >= 0).then_some(append_time)),
             producer: batch.producer,
+            marker: None,
         };
         match appended {
             Err(AppendError::Storage { .. } | AppendError::Unavailable { .. }) => {
@@ -196,6 +202,24 @@ impl World {
                 self.batches.push(batch);
             }
             other => expected.check_refused(&other),
+        }
+    }
+
+    fn end_transaction(&mut self, id: i64, commit: bool, bump: bool) {
+        let producer_epoch = self.producers.epoch(id) + i16::from(bump);
+        let marker = Marker { producer_id: id, producer_epoch, commit };
+        let batch = ModelBatch::of_marker(marker, self.expected_end(), self.clock.now_ms());
+        match self.log.append_marker(&marker) {
+            Ok(appended) => {
+                assert_eq!(appended.base_offset, batch.base());
+                self.producers.note(batch.producer, 1, batch.base());
+                self.batches.push(batch);
+            }
+            Err(AppendError::Storage { .. } | AppendError::Unavailable { .. }) => {
+                assert!(self.faults.hit(), "no fault was planned");
+                self.uncertain = Some(batch);
+            }
+            Err(error) => panic!("{error:?}"),
         }
     }
 
@@ -358,8 +382,18 @@ impl World {
             .filter(|offset| !offsets.contains(offset))
             .collect();
         assert!(missing.is_empty() || self.config.compact, "missing: {missing:?}");
+        let txns = transactions(&self.batches);
+        let with = |fate| {
+            let chosen = txns.iter().filter(move |txn| txn.fate == fate);
+            chosen.flat_map(|txn| txn.offsets.iter().copied()).collect::<BTreeSet<i64>>()
+        };
+        let (open, aborted) = (with(Fate::Open), with(Fate::Aborted));
+        // What counts for compaction by key.
+        let counts = |record: &LogRecord| {
+            !record.control && !open.contains(&record.offset) && !aborted.contains(&record.offset)
+        };
         let mut last_of_key = HashMap::new();
-        for record in expected.values() {
+        for record in expected.values().filter(|record| counts(record)) {
             last_of_key.insert(&record.key, record.offset);
         }
         let now_ms = self.clock.now_ms();
@@ -367,18 +401,68 @@ impl World {
         for offset in &missing {
             let record = expected[offset];
             let age = now_ms - record.timestamp;
+            assert!(!open.contains(offset), "{offset} of an open transaction is missing");
+            assert!(age >= self.config.min_compaction_lag_ms, "{offset} was compacted too early");
+            if record.control {
+                assert!(age >= self.config.delete_retention_ms, "the marker at {offset} went too early");
+                let txn = txns.iter().find(|txn| txn.marker == Some(*offset));
+                let left = txn.is_some_and(|txn| txn.offsets.iter().any(|offset| offsets.contains(offset)));
+                assert!(!left, "the marker at {offset} went before its records");
+            }
+            if !counts(record) {
+                continue;
+            }
             if last_of_key[&record.key] == *offset {
                 assert!(record.value.is_none(), "the last value of a key is missing, at {offset}");
                 assert!(age >= self.config.delete_retention_ms, "the tombstone at {offset} went too early");
             }
-            assert!(age >= self.config.min_compaction_lag_ms, "{offset} was compacted too early");
             gone_keys.insert(&record.key, *offset);
         }
-        for record in &found {
+        for record in found.iter().filter(|record| counts(record)) {
             let later_gone = gone_keys.get(&record.key).is_some_and(|gone| *gone > record.offset);
             assert!(!later_gone, "the value at {} is older than one that was removed", record.offset);
         }
+        let stable = self.log.last_stable_offset();
+        self.check_stable(stable, &open);
+        let committed: Vec<LogRecord> = found
+            .into_iter()
+            .filter(|record| record.offset < stable && !record.control && !aborted.contains(&record.offset))
+            .collect();
+        assert_eq!(
+            self.consume_committed(stable),
+            committed,
+            "a consumer of committed records sees something else"
+        );
         self.gone.extend(missing);
+    }
+
+    /// The first offset of the oldest open transaction, as far as it is in the log.
+    fn check_stable(&self, stable: i64, open: &BTreeSet<i64>) {
+        let end = self.expected_end();
+        let at_least = open.first().copied().unwrap_or(end).max(self.log_start);
+        // After a restart that found no snapshot only what is left of a transaction is known.
+        let at_most = open.range(self.log_start..).next().copied().unwrap_or(end);
+        assert!(
+            (at_least..=at_most).contains(&stable),
+            "stable offset {stable}, not {at_least} to {at_most}"
+        );
+    }
+
+    /// Everything a consumer gets that fetches committed records from the log start on with different sizes.
+    fn consume_committed(&self, stable: i64) -> Vec<LogRecord> {
+        let (mut at, mut out, mut round) = (self.log_start, Vec::new(), 0_usize);
+        while at < stable {
+            round += 1;
+            let (bytes, aborted) = self.log.read_committed(at, [1, 300, 1000][round % 3], true).unwrap();
+            let batches = batches_in(&bytes);
+            out.extend(committed_records(&batches, &aborted, at));
+            let Some((last, _)) = batches.last() else {
+                assert!(self.torn, "a consumer at {at} never gets to {stable}");
+                break;
+            };
+            at = last.next_offset();
+        }
+        out
     }
 
     /// Everything a consumer gets that fetches from the log start on with different sizes.
@@ -439,11 +523,15 @@ fn produce() -> impl Strategy<Value = Op> {
     (0..3_i64, what, 1..4_usize).prop_map(|(id, what, count)| Op::Produce(id, what, count))
 }
 
+fn end() -> impl Strategy<Value = Op> {
+    (10..13_i64, any::<bool>(), any::<bool>()).prop_map(|(id, commit, bump)| Op::End(id, commit, bump))
+}
+
 fn faulty() -> impl Strategy<Value = Op> {
     let fault = prop_oneof![Just(Fault::Once), (0..300_usize).prop_map(Fault::Short), Just(Fault::Freeze)];
     let only =
         prop::sample::select(vec![None, Some(DiskOp::Write), Some(DiskOp::Sync), Some(DiskOp::Rename)]);
-    let op = prop_oneof![4 => append(), 1 => produce(), 2 => Just(Op::Maintain), 2 => Just(Op::Compact), 1 => Just(Op::Reopen(true))];
+    let op = prop_oneof![4 => append(), 1 => produce(), 2 => end(), 2 => Just(Op::Maintain), 2 => Just(Op::Compact), 1 => Just(Op::Reopen(true))];
     (0..12_usize, fault, only, op)
         .prop_map(|(skip, fault, only, op)| Op::Faulty(skip, fault, only, Box::new(op)))
 }
@@ -452,6 +540,8 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         20 => append(),
         8 => produce(),
+        8 => (10..13_i64, 1..4_usize).prop_map(|(id, count)| Op::Write(id, count)),
+        5 => end(),
         4 => (any::<u8>(), any::<u16>(), any::<bool>()).prop_map(|(at, max, one)| Op::Read(at, max % 700, one)),
         2 => (0..400_u16).prop_map(Op::LookUp),
         4 => (0..300_u16).prop_map(Op::Wait),

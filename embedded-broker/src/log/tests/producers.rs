@@ -93,6 +93,9 @@ impl ModelProducers {
         if id < 0 {
             return;
         }
+        if sequence < 0 {
+            return self.note_marker(id, epoch);
+        }
         let known = self
             .by_id
             .entry(id)
@@ -108,6 +111,19 @@ impl ModelProducers {
         if known.batches.len() > 5 {
             known.batches.pop_front();
         }
+    }
+
+    /// A marker of this epoch: a new epoch begins with it.
+    fn note_marker(&mut self, id: i64, epoch: i16) {
+        let known = self.by_id.entry(id).or_default();
+        if known.epoch != epoch || known.batches.is_empty() {
+            *known = ModelProducer { epoch, last_sure: true, all_sure: true, ..ModelProducer::default() };
+        }
+    }
+
+    /// The epoch a producer has.
+    pub(crate) fn epoch(&self, id: i64) -> i16 {
+        self.by_id.get(&id).map_or(0, |producer| producer.epoch)
     }
 
     /// The log was opened again; `written` is everything that was ever appended.

@@ -17,12 +17,13 @@ pub(crate) const NOW: i64 = 1_700_000_000_000;
 pub(crate) struct Batch {
     pub(crate) codec: Compression,
     pub(crate) producer: (i64, i16, i32),
+    pub(crate) transactional: bool,
     pub(crate) records: Vec<(i64, Option<String>, Option<String>)>,
 }
 
 impl Batch {
     pub(crate) fn of(records: Vec<(i64, Option<String>, Option<String>)>) -> Self {
-        Batch { codec: Compression::None, producer: (-1, -1, -1), records }
+        Batch { codec: Compression::None, producer: (-1, -1, -1), transactional: false, records }
     }
 
     /// Records with these keys and values, all at `NOW`.
@@ -32,6 +33,11 @@ impl Batch {
 
     pub(crate) fn by(mut self, id: i64, epoch: i16, sequence: i32) -> Self {
         self.producer = (id, epoch, sequence);
+        self
+    }
+
+    pub(crate) fn in_transaction(mut self) -> Self {
+        self.transactional = true;
         self
     }
 
@@ -50,7 +56,7 @@ impl Batch {
                 value: value.clone().map(Bytes::from),
                 headers: vec![(Bytes::from_static(b"h"), Some(Bytes::from_static(b"1")))],
                 control: false,
-                transaction: None,
+                transaction: self.transactional.then_some(self.producer.0),
             };
         (base..).zip(&self.records).map(record).collect()
     }
@@ -63,7 +69,7 @@ impl Batch {
             .iter()
             .enumerate()
             .map(|(at, (timestamp, key, value))| Record {
-                transactional: false,
+                transactional: self.transactional,
                 control: false,
                 delete_horizon: false,
                 partition_leader_epoch: -1,
