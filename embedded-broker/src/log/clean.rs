@@ -117,13 +117,23 @@ impl Log {
         let mut keys = KeyMap::default();
         let compacted_to = self.read_keys(&cleanable, &mut keys)?;
         let (last_of_producers, log_end) = {
-            let writer = self.writer.lock();
+            let mut writer = self.writer.lock();
             self.check_online(&writer)?;
+            self.secure_snapshot(&mut writer, compacted_to)?;
             (writer.producers.last_written(), writer.next_offset)
         };
         let transactions = CleanedTransactions::new(aborted_between(&cleanable.segments, 0, i64::MAX));
-        let mut rewriter =
-            Rewriter { keys, compacted_to, last_of_producers, transactions, log_end, now_ms, config };
+        let round_end = cleanable.segments[cleanable.first_uncleanable].base_offset;
+        let mut rewriter = Rewriter {
+            keys,
+            compacted_to,
+            last_of_producers,
+            transactions,
+            log_end,
+            round_end,
+            now_ms,
+            config,
+        };
         let mut done = Compaction { compacted_to, ..Compaction::default() };
         let end = cleanable.segments.partition_point(|segment| segment.base_offset < compacted_to);
         let mut from = 0;

@@ -126,6 +126,8 @@ struct Writer {
     producers: Producers,
     /// Offsets of the producer snapshots on disk.
     snapshots: VecDeque<i64>,
+    /// A durable snapshot is known to cover everything before this offset.
+    secured: i64,
     scratch: Vec<u8>,
     unflushed_records: i64,
     /// Broker's time of the first append since the last fsync.
@@ -174,6 +176,7 @@ impl Log {
             next_offset,
             producers,
             snapshots,
+            secured: 0,
             scratch: Vec::new(),
             unflushed_records: 0,
             unflushed_since: None,

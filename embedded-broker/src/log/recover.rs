@@ -72,13 +72,14 @@ impl Recovery<'_> {
             segments.push(Segment::create(self.disk, self.dir, next_offset, self.now_ms)?);
         }
         let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
-        let (producers, snapshots) = self.producers(&files.snapshots, &segments, next_offset)?;
+        checkpoint.compacted_to = checkpoint.compacted_to.min(next_offset);
+        let (producers, snapshots) =
+            self.producers(&files.snapshots, &segments, next_offset, checkpoint.compacted_to)?;
         for segment in segments.iter().rev().skip(1) {
             // Writes nothing for those that were opened with their indexes.
             segment.seal(self.disk)?;
         }
         checkpoint.recovery_point = checkpoint.recovery_point.min(next_offset);
-        checkpoint.compacted_to = checkpoint.compacted_to.min(next_offset);
         if clean || checkpoint.clean.is_some() {
             // From here on a crash is a crash.
             checkpoint.clean = None;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::LogError;
@@ -19,8 +20,13 @@ impl Recovery<'_> {
         on_disk: &VecDeque<i64>,
         segments: &[Arc<Segment>],
         next_offset: i64,
+        compacted_to: i64,
     ) -> Result<(Producers, VecDeque<i64>), LogError> {
-        let snapshots = self.usable_snapshots(on_disk, next_offset)?;
+        // A marker between an older snapshot and what is left of the log may have been deleted or compacted away, and a
+        // transaction would seem open for ever. Without a snapshot, what is left is enough: a marker never goes before
+        // its records.
+        let first = segments.first().map_or(0, |segment| segment.base_offset);
+        let snapshots = self.usable_snapshots(on_disk, first.max(compacted_to)..=next_offset)?;
         // A marker tells who aborted, the state before it since when: the state is needed from before the first segment
         // whose aborted transactions are to be found again.
         let unknown = segments.iter().find(|segment| !segment.aborted_known());
@@ -47,12 +53,16 @@ impl Recovery<'_> {
         Ok((producers, snapshots))
     }
 
-    /// Removes snapshots later than the end (the tail was cut) and damaged ones.
-    fn usable_snapshots(&self, on_disk: &VecDeque<i64>, next_offset: i64) -> Result<VecDeque<i64>, LogError> {
+    /// Removes snapshots that are too old, later than the end (the tail was cut), or damaged.
+    fn usable_snapshots(
+        &self,
+        on_disk: &VecDeque<i64>,
+        range: RangeInclusive<i64>,
+    ) -> Result<VecDeque<i64>, LogError> {
         let mut usable = VecDeque::new();
         for &offset in on_disk {
             let path = snapshot_path(self.dir, offset);
-            let bytes = if offset <= next_offset { fs::read(&path).ok() } else { None };
+            let bytes = if range.contains(&offset) { fs::read(&path).ok() } else { None };
             if bytes.and_then(|bytes| Producers::decode(&bytes)).is_some() {
                 usable.push_back(offset);
             } else {

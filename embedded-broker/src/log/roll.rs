@@ -68,8 +68,23 @@ impl Log {
     /// Writes the producer state as of the end offset. Of the older ones the one before is kept, and the newest before
     /// the first segment that recovery would read: aborted transactions are found again from there.
     pub(super) fn write_snapshot(&self, writer: &mut Writer) -> Result<(), LogError> {
+        self.snapshot(writer, false)
+    }
+
+    /// Makes sure that a durable snapshot covers everything before `offset`, which compaction is about to change: the
+    /// state could not be had from what it leaves and an older snapshot.
+    pub(super) fn secure_snapshot(&self, writer: &mut Writer, offset: i64) -> Result<(), LogError> {
+        if writer.secured >= offset {
+            return Ok(());
+        }
+        self.snapshot(writer, true)?;
+        writer.secured = writer.next_offset;
+        Ok(())
+    }
+
+    fn snapshot(&self, writer: &mut Writer, durable: bool) -> Result<(), LogError> {
         let path = snapshot_path(&self.dir, writer.next_offset);
-        self.disk.replace(&path, &writer.producers.encode(), false)?;
+        self.disk.replace(&path, &writer.producers.encode(), durable)?;
         if writer.snapshots.back() != Some(&writer.next_offset) {
             writer.snapshots.push_back(writer.next_offset);
         }

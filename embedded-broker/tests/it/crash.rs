@@ -8,13 +8,13 @@ use std::thread;
 
 use crate::support::{Client, eventually};
 
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Process {
-    fn start(dir: &Path, extra: &[&str]) -> Self {
+    pub(crate) fn start(dir: &Path, extra: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_embedded-broker"))
             .args(["--listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir)
@@ -29,7 +29,7 @@ impl Process {
         Process { child, address }
     }
 
-    fn signal(&mut self, signal: &str) -> std::process::ExitStatus {
+    pub(crate) fn signal(&mut self, signal: &str) -> std::process::ExitStatus {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
         self.child.wait().unwrap()

@@ -17,4 +17,5 @@ mod storage;
 mod support;
 mod topics;
 mod transactions;
+mod transactions_killed;
 mod versions;

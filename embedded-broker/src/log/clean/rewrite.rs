@@ -31,6 +31,8 @@ pub(super) struct Rewriter<'a> {
     pub(super) last_of_producers: HashMap<i64, LastWritten>,
     pub(super) transactions: CleanedTransactions,
     pub(super) log_end: i64,
+    /// Where the part ends that this round goes through.
+    pub(super) round_end: i64,
     pub(super) now_ms: i64,
     pub(super) config: &'a LogConfig,
 }
@@ -175,14 +177,15 @@ impl Rewriter<'_> {
         }
     }
 
-    /// A batch of which no record stays is still needed if it holds its producer's epoch and sequence, or the log's end.
+    /// A batch of which no record stays is still needed if it holds its producer's epoch and sequence, or the end of the
+    /// log or of what is compacted: a consumer that reads up to the last stable offset gets there by it.
     fn without_records(&self, header: &BatchHeader) -> Verdict {
         let holds_producer = match self.last_of_producers.get(&header.producer_id) {
             Some(LastWritten::Batch(offset)) => *offset == header.last_offset(),
             Some(LastWritten::Marker(epoch)) => header.is_control() && *epoch == header.producer_epoch,
             None => false,
         };
-        match holds_producer || header.next_offset() == self.log_end {
+        match holds_producer || [self.log_end, self.round_end].contains(&header.next_offset()) {
             false => Verdict::Drop,
             true if header.count == 0 => Verdict::Keep,
             true => Verdict::Replace(emptied(header)),
