@@ -9,6 +9,9 @@ use super::batch::{BatchHeader, HEADER_LEN};
 use super::segment::Segment;
 use super::{Log, LogError, ReadError};
 
+/// The segments of a log as a reader copied them.
+pub(super) type Segments = Arc<Vec<Arc<Segment>>>;
+
 /// How far one read goes.
 struct Limits {
     max_bytes: usize,
@@ -44,7 +47,7 @@ impl Log {
         max_bytes: usize,
         min_one: bool,
         upper: i64,
-    ) -> Result<(Batches, Arc<Vec<Arc<Segment>>>), ReadError> {
+    ) -> Result<(Batches, Segments), ReadError> {
         // The end first: every offset below it lies in one of the segments listed afterwards.
         let end = self.end_offset();
         let (segments, start) = self.segments_and_start();
