@@ -103,6 +103,16 @@ impl<K: 'static, V: 'static> StoreAccess<'_, KeyValueStore<K, V>> {
 }
 
 #[allow(clippy::missing_errors_doc)] // said once, at the type
+impl<K: 'static, V: 'static> StoreAccess<'_, KeyValueStore<K, Vec<V>>> {
+    /// Adds a value at the end of a key's list; the list is there with its first value.
+    pub fn append(&mut self, key: &K, value: V) -> Result<(), StoreError> {
+        let mut list = self.store.get(key)?.unwrap_or_default();
+        list.push(value);
+        self.put(key, &list)
+    }
+}
+
+#[allow(clippy::missing_errors_doc)] // said once, at the type
 impl<K: 'static, V: 'static> StoreAccess<'_, WindowStore<K, V>> {
     /// Sets the value of a key in the window that starts at `window_start` (ms).
     pub fn put(&mut self, key: &K, value: &V, window_start: i64) -> Result<(), StoreError> {

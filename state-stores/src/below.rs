@@ -8,7 +8,7 @@ use crate::expiry::Expiry;
 use crate::keys::KeyLayout;
 use crate::overlay::Overlay;
 use crate::shared_bytes::SharedBytes;
-use crate::timestamped;
+use crate::value_format::ValueFormat;
 use crate::versions;
 use crate::{Headers, StoreError};
 
@@ -104,8 +104,8 @@ impl Below {
         admitted
     }
 
-    /// A timestamped store's value goes to the changelog alone, its timestamp becomes the record's; a tombstone, and
-    /// every update of a plain store, has the time of the record being processed.
+    /// A value goes to the changelog alone: its timestamp and headers, where it has some, become the record's. A
+    /// tombstone, and every update of a plain store, has the time of the record being processed.
     pub(crate) fn log(
         &mut self,
         record: &RecordContext,
@@ -120,30 +120,20 @@ impl Below {
             (LoggedHeaders::Always, _) | (LoggedHeaders::OfDeletions, None) => &record.headers,
             _ => &none,
         };
-        match value {
-            Some(value) if self.spec.kind.is_timestamped() => {
-                let (timestamp, value) = timestamped::split(value).unwrap_or((record.timestamp, value));
-                sink.log(changelog, &key, Some(value), Some(timestamp), headers)
+        let time = self.spec.logs_time.then_some(record.timestamp);
+        let format = ValueFormat::of(self.spec.kind);
+        match value.filter(|_| !format.is_plain()).and_then(|value| format.split(value)) {
+            Some(parts) => {
+                let headers = parts.headers.as_ref().unwrap_or(headers);
+                sink.log(changelog, &key, Some(parts.value), parts.timestamp.or(time), headers)
             }
-            value => {
-                let time = self.spec.logs_time.then_some(record.timestamp);
-                sink.log(changelog, &key, value, time, headers)
-            }
+            None => sink.log(changelog, &key, value, time, headers),
         }
     }
 
     /// Takes note of a version's time and tells whether it is stored.
     pub(crate) fn admits_time(&mut self, time: i64) -> bool {
         self.expiry.as_mut().is_none_or(|expiry| expiry.admits(time))
-    }
-
-    /// Stores a version; no other one changes.
-    pub(crate) fn put_version(&mut self, key: &[u8], value: Option<&[u8]>, time: i64) {
-        let mut row = Vec::with_capacity(key.len() + 12);
-        versions::row_key(key, time, &mut row);
-        self.buffer.clear();
-        versions::row_value(value, &mut self.buffer);
-        self.overlay.put(&row, Some(&self.buffer));
     }
 
     /// The observed time of a versioned store is stored with it: it decides which puts are too old.
@@ -166,12 +156,6 @@ impl Below {
     }
 
     pub(crate) fn restore(&mut self, record: RestoreRecord<'_>) -> Result<(), StoreError> {
-        if self.layout == KeyLayout::Versions {
-            if self.admits_time(record.timestamp) {
-                self.put_version(record.key, record.value, record.timestamp);
-            }
-            return Ok(());
-        }
         let mut key = Vec::with_capacity(record.key.len() + 8);
         if !self.layout.physical_key(record.key, &mut key) {
             return Err(StoreError::BadChangelogRecord {
@@ -188,11 +172,12 @@ impl Below {
         {
             return Ok(());
         }
+        let format = ValueFormat::of(self.spec.kind);
         match record.value {
             None if self.spec.retain_duplicates => {}
-            Some(value) if self.spec.kind.is_timestamped() => {
+            Some(value) if !format.is_plain() => {
                 self.buffer.clear();
-                self.buffer.extend_from_slice(&record.timestamp.to_be_bytes());
+                format.begin(record.timestamp, &record.headers, &mut self.buffer);
                 self.buffer.extend_from_slice(value);
                 self.overlay.put(&key, Some(&self.buffer));
             }

@@ -34,7 +34,7 @@ pub(crate) struct CacheLayer {
     pub(crate) stats: CacheStats,
 }
 
-/// The keys read last and not found in the cache, by their hashes; a few collide, which does no harm.
+/// The keys read last that a full cache did not have, by their hashes; a few collide, which does no harm.
 #[derive(Default)]
 pub(crate) struct ReadBefore {
     hashes: Vec<u32>,
@@ -68,8 +68,8 @@ impl CacheLayer {
     /// Unlike the JVM's, a full cache admits only a key that was read a short while ago too: reads spread evenly over
     /// more keys than fit would else replace an entry each and never find one.
     pub(crate) fn keep_read(&mut self, key: &[u8], value: &[u8]) {
-        if self.read_before.is_new(key) && self.budget.is_full_for(self.cache.size_of(key, Some(value), None))
-        {
+        let size = self.cache.size_of(key, Some(value), None);
+        if self.budget.is_full_for(size) && self.read_before.is_new(key) {
             return;
         }
         let size = self.cache.size();

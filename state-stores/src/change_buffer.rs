@@ -1,24 +1,17 @@
 //! The buffer in which suppress holds updates of a table back, ordered by time
 //! (`InMemoryTimeOrderedKeyValueChangeBuffer`).
 //!
-//! It lives in memory and is restored from its changelog, which has the last state of each key:
-//!
-//! ```text
-//! context     timestamp i64 | offset i64 | length i32, topic | partition i32
-//!             | header count i32 | (length i32, name | length i32 or -1, value)*
-//! value       context | prior | old | new | buffer time i64         each value: length i32 (-1: null), bytes
-//!                                                                   old: -2 where it is the same as prior
-//! ```
-//!
-//! This is version 3, which Kafka Streams writes since 2.4.2 and marks by the header `v`; older ones are not read. *Prior*
-//! is the value that was known downstream before the key was first buffered. Updates are logged at a
-//! commit, one record per changed key, in the order of a Java set; their time is the producer's.
+//! It lives in memory and is restored from its changelog, which has the last state of each key (`buffer_entry` tells how).
+//! *Prior* is the value that was known downstream before the key was first buffered. Updates are logged at a commit, one
+//! record per changed key, in the order of a Java set; their time is the producer's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::backend::CommitBatch;
 use crate::budget::CacheBudget;
+use crate::buffer_entry::{Entry, VERSION_HEADER};
+use crate::building::default_spec;
 use crate::contract::{
     CacheStats, ChangelogId, RecordContext, RestoreRecord, StateStore, StoreBuilder, StoreContext,
     StoreEnvironment, StoreSpec,
@@ -31,8 +24,7 @@ use crate::layers::Layers;
 use crate::memory::MemoryEngine;
 use crate::rocks::BulkRestored;
 use crate::shared_bytes::SharedBytes;
-use crate::stores::default_spec;
-use crate::{DynSerde, Header, Headers, StoreError, StoreKind};
+use crate::{DynSerde, Headers, StoreError, StoreKind};
 
 /// An update that is held back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +45,7 @@ pub struct ChangeBuffer<K, V> {
     layers: Layers,
     serdes: Serdes<K, V>,
     changelog: Option<ChangelogId>,
+    changelog_topic: String,
     version: Headers,
     /// Buffer time by key, and the other way round.
     times: BTreeMap<SharedBytes, i64>,
@@ -77,11 +70,12 @@ impl<K: 'static, V: 'static> ChangeBuffer<K, V> {
         let layers =
             Layers::new(Arc::new(spec), KeyLayout::Plain, Box::new(MemoryEngine::default()), &unlogged)?;
         let mut version = Headers::new();
-        version.add("v", Some(&[3]));
+        version.add(VERSION_HEADER, Some(&[3]));
         Ok(ChangeBuffer {
             layers,
             serdes,
             changelog,
+            changelog_topic: env.changelog_topic.clone(),
             version,
             times: BTreeMap::new(),
             order: BTreeSet::new(),
@@ -196,6 +190,30 @@ impl<K: 'static, V: 'static> ChangeBuffer<K, V> {
         Ok(())
     }
 
+    /// Takes a record of the changelog, of whatever version, and keeps it as the newest one would have it.
+    fn restore_one(&mut self, record: RestoreRecord<'_>) -> Result<(), StoreError> {
+        if record.value.is_none() {
+            self.forget(record.key)?;
+            return self.layers.restore(&mut std::iter::once(record));
+        }
+        let buffered = self.layers.get(record.key)?.and_then(Entry::read);
+        let prior = buffered.and_then(|before| before.prior.map(<[u8]>::to_vec));
+        let Some(entry) = Entry::of_changelog(&record, &self.changelog_topic, prior.as_deref()) else {
+            return Err(StoreError::BadChangelogRecord {
+                store: self.layers.spec().name.clone(),
+                reason: "it is no update that suppress buffered, or one of a later version".to_owned(),
+            });
+        };
+        self.forget(record.key)?;
+        self.bytes += entry.size(record.key);
+        self.times.insert(record.key.into(), entry.time);
+        self.order.insert((entry.time, record.key.into()));
+        self.value_buffer.clear();
+        entry.write(entry.context.as_ref().unwrap_or(&RecordContext::default()), &mut self.value_buffer);
+        let record = RestoreRecord { value: Some(&self.value_buffer), ..record };
+        self.layers.restore(&mut std::iter::once(record))
+    }
+
     /// Reads order, times and size anew from the layers.
     fn rebuild(&mut self) -> Result<(), StoreError> {
         self.times.clear();
@@ -267,19 +285,7 @@ impl<K: 'static, V: 'static> StateStore for ChangeBuffer<K, V> {
 
     fn restore(&mut self, records: &mut dyn Iterator<Item = RestoreRecord<'_>>) -> Result<(), StoreError> {
         for record in records {
-            self.forget(record.key)?;
-            if let Some(entry) = record.value.and_then(Entry::read) {
-                self.bytes += entry.size(record.key);
-                self.times.insert(record.key.into(), entry.time);
-                self.order.insert((entry.time, record.key.into()));
-            } else if record.value.is_some() {
-                return Err(StoreError::BadChangelogRecord {
-                    store: self.layers.spec().name.clone(),
-                    reason: "it is no update that suppress buffered, or one of Kafka Streams before 2.4.2"
-                        .to_owned(),
-                });
-            }
-            self.layers.restore(&mut std::iter::once(record))?;
+            self.restore_one(record)?;
         }
         Ok(())
     }
@@ -294,6 +300,10 @@ impl<K: 'static, V: 'static> StateStore for ChangeBuffer<K, V> {
         self.num_records()
     }
 
+    fn held_back(&self) -> Option<(u64, u64)> {
+        Some((self.num_records(), self.buffer_size()))
+    }
+
     fn move_cache(&mut self, _budget: &Arc<CacheBudget>) {}
 
     fn cache_stats(&self) -> CacheStats {
@@ -303,132 +313,6 @@ impl<K: 'static, V: 'static> StateStore for ChangeBuffer<K, V> {
     fn close(&mut self) -> Result<(), StoreError> {
         self.layers.close();
         Ok(())
-    }
-}
-
-/// What is kept of a key, with values in bytes.
-#[derive(Debug, PartialEq, Eq)]
-struct Entry<'a> {
-    /// `None` where it is the record being processed.
-    context: Option<RecordContext>,
-    prior: Option<&'a [u8]>,
-    old: Option<&'a [u8]>,
-    new: Option<&'a [u8]>,
-    time: i64,
-}
-
-const NULL: i32 = -1;
-const SAME_AS_PRIOR: i32 = -2;
-
-impl<'a> Entry<'a> {
-    /// Reads what `write` wrote; `None` for anything else.
-    fn read(bytes: &'a [u8]) -> Option<Self> {
-        let mut rest = bytes;
-        let context = read_context(&mut rest)?;
-        let prior = take_nullable(&mut rest)?;
-        let old = match take_i32(&mut rest)? {
-            SAME_AS_PRIOR => prior,
-            NULL => None,
-            length => Some(take(&mut rest, length)?),
-        };
-        let new = take_nullable(&mut rest)?;
-        let time = take_i64(&mut rest)?;
-        rest.is_empty().then_some(Entry { context: Some(context), prior, old, new, time })
-    }
-
-    fn write(&self, context: &RecordContext, out: &mut Vec<u8>) {
-        write_context(context, out);
-        write_nullable(self.prior, out);
-        match self.old {
-            Some(_) if self.old == self.prior => out.extend_from_slice(&SAME_AS_PRIOR.to_be_bytes()),
-            old => write_nullable(old, out),
-        }
-        write_nullable(self.new, out);
-        out.extend_from_slice(&self.time.to_be_bytes());
-    }
-
-    fn size(&self, key: &[u8]) -> u64 {
-        self.size_with(key, self.context.as_ref().unwrap_or(&RecordContext::default()))
-    }
-
-    /// Bytes by the JVM's count: buffer time, key, values, context.
-    fn size_with(&self, key: &[u8], context: &RecordContext) -> u64 {
-        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
-        let old = if self.old == self.prior { None } else { self.old };
-        let mut size = 8 + key.len() + length(self.prior) + length(old) + length(self.new);
-        size += 8 + 8 + 4 + context.topic.as_ref().map_or(0, |topic| topic.encode_utf16().count());
-        for header in &context.headers {
-            size += header.key.encode_utf16().count() + length(header.value.as_deref());
-        }
-        size as u64
-    }
-}
-
-fn write_length(length: usize, out: &mut Vec<u8>) {
-    // Kafka's records are far below this length.
-    out.extend_from_slice(&i32::try_from(length).unwrap_or(i32::MAX).to_be_bytes());
-}
-
-pub(crate) fn write_nullable(bytes: Option<&[u8]>, out: &mut Vec<u8>) {
-    match bytes {
-        None => out.extend_from_slice(&NULL.to_be_bytes()),
-        Some(bytes) => {
-            write_length(bytes.len(), out);
-            out.extend_from_slice(bytes);
-        }
-    }
-}
-
-/// `ProcessorRecordContext.serialize`.
-pub(crate) fn write_context(context: &RecordContext, out: &mut Vec<u8>) {
-    out.extend_from_slice(&context.timestamp.to_be_bytes());
-    out.extend_from_slice(&context.offset.to_be_bytes());
-    write_nullable(Some(context.topic.as_deref().unwrap_or_default().as_bytes()), out);
-    out.extend_from_slice(&context.partition.to_be_bytes());
-    write_length(context.headers.len(), out);
-    for header in &context.headers {
-        write_nullable(Some(header.key.as_bytes()), out);
-        write_nullable(header.value.as_deref(), out);
-    }
-}
-
-pub(crate) fn read_context(rest: &mut &[u8]) -> Option<RecordContext> {
-    let (timestamp, offset) = (take_i64(rest)?, take_i64(rest)?);
-    let topic = std::str::from_utf8(take_nullable(rest)??).ok()?;
-    let topic = (!topic.is_empty()).then(|| Arc::from(topic));
-    let partition = take_i32(rest)?;
-    let count = take_i32(rest)?;
-    // Each header takes bytes from what is there: a false count ends the loop, it allocates nothing.
-    let headers = (0..count).map(|_| {
-        let key = std::str::from_utf8(take_nullable(rest)??).ok()?;
-        Some(Header { key: key.into(), value: take_nullable(rest)?.map(Into::into) })
-    });
-    let headers = headers.collect::<Option<Headers>>()?;
-    Some(RecordContext { timestamp, headers, topic, partition, offset })
-}
-
-fn take_i32(rest: &mut &[u8]) -> Option<i32> {
-    let (number, tail) = rest.split_first_chunk()?;
-    *rest = tail;
-    Some(i32::from_be_bytes(*number))
-}
-
-pub(crate) fn take_i64(rest: &mut &[u8]) -> Option<i64> {
-    let (number, tail) = rest.split_first_chunk()?;
-    *rest = tail;
-    Some(i64::from_be_bytes(*number))
-}
-
-fn take<'a>(rest: &mut &'a [u8], length: i32) -> Option<&'a [u8]> {
-    let (taken, tail) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-    *rest = tail;
-    Some(taken)
-}
-
-pub(crate) fn take_nullable<'a>(rest: &mut &'a [u8]) -> Option<Option<&'a [u8]>> {
-    match take_i32(rest)? {
-        NULL => Some(None),
-        length => take(rest, length).map(Some),
     }
 }
 
@@ -453,7 +337,8 @@ impl<K: 'static, V: 'static> ChangeBufferBuilder<K, V> {
         value: DynSerde<V>,
         logging: Option<BTreeMap<String, String>>,
     ) -> Self {
-        let spec = StoreSpec { persistent: false, logging, ..default_spec(name, StoreKind::KeyValue) };
+        let spec = default_spec(name, StoreKind::KeyValue);
+        let spec = StoreSpec { persistent: false, logging, logs_time: false, ..spec };
         ChangeBufferBuilder { spec, key, value }
     }
 }
@@ -476,29 +361,8 @@ impl<K: 'static, V: 'static> StoreBuilder for ChangeBufferBuilder<K, V> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
-    use crate::testing::{NoChangelog, RecordedChangelog};
-
-    fn text(value: &Value) -> Option<&[u8]> {
-        value.as_str().map(str::as_bytes)
-    }
-
-    fn context(case: &Value) -> RecordContext {
-        let mut headers = Headers::new();
-        for header in case["headers"].as_array().unwrap() {
-            let value = header["value"].as_str().map(|hex| u8::from_str_radix(hex, 16).unwrap());
-            headers.add(header["key"].as_str().unwrap(), value.as_ref().map(std::slice::from_ref));
-        }
-        RecordContext {
-            timestamp: case["timestamp"].as_i64().unwrap(),
-            offset: case["offset"].as_i64().unwrap(),
-            partition: i32::try_from(case["partition"].as_i64().unwrap()).unwrap(),
-            topic: Some(case["topic"].as_str().unwrap().into()),
-            headers,
-        }
-    }
+    use crate::testing::{Logged, NoChangelog, RecordedChangelog};
 
     fn drained(buffer: &mut ChangeBuffer<String, i64>, record: &RecordContext) -> Vec<Buffered<String, i64>> {
         let mut changelog = NoChangelog;
@@ -539,11 +403,7 @@ mod tests {
         }
         assert_eq!(buffer.prior_value(&"b".to_owned()).unwrap(), Some(None));
         let mut restored = builder().build(&env).unwrap();
-        let mut records = changelog.records.iter().map(|logged| RestoreRecord {
-            key: &logged.key,
-            value: logged.value.as_deref(),
-            timestamp: 0,
-        });
+        let mut records = changelog.records.iter().map(Logged::restore);
         restored.restore(&mut records).unwrap();
         assert_eq!(
             (restored.num_records(), restored.buffer_size()),
@@ -553,23 +413,5 @@ mod tests {
         let keys: Vec<&str> = kept.iter().map(|entry| &*entry.key).collect();
         assert_eq!(keys, ["a", "b"], "by time, then key; an update keeps its first time");
         assert_eq!(drained(&mut restored, &record), kept);
-    }
-
-    #[test]
-    fn entries_are_those_of_the_jvm() {
-        let file: Value =
-            serde_json::from_str(include_str!("../tests/vectors/suppress_buffer.json")).unwrap();
-        for case in file["cases"].as_array().unwrap() {
-            let context = context(&case["context"]);
-            let (prior, old) = (text(&case["priorValue"]), text(&case["oldValue"]));
-            let time = case["bufferTime"].as_i64().unwrap();
-            let entry = Entry { context: None, prior, old, new: text(&case["newValue"]), time };
-            let mut bytes = Vec::new();
-            entry.write(&context, &mut bytes);
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(hex, case["changelogValue_v3"].as_str().unwrap());
-            assert_eq!(Entry::read(&bytes), Some(Entry { context: Some(context), ..entry }));
-            assert_eq!(Entry::read(&bytes[1..]), None);
-        }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::backend::{CommitBatch, TaskBackend};
 use crate::budget::{CacheBudget, UncommittedBudget};
 use crate::rocks::BulkRestored;
-use crate::{Headers, StoreError};
+use crate::{Headers, StoreError, StoreTimes};
 
 /// Where the record being processed comes from (`ProcessorRecordContext` of the JVM).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -83,17 +83,42 @@ pub enum StoreKind {
     Session,
     /// Key to the versions of its value, each with the time from which it counts (KIP-889).
     Versioned,
+    /// Key to value, timestamp and headers of its last update (KIP-1271).
+    TimestampedKeyValueWithHeaders,
+    /// Key and window start to value, timestamp and headers (KIP-1271).
+    TimestampedWindowWithHeaders,
+    /// Key and session to value and headers (KIP-1271).
+    SessionWithHeaders,
 }
 
 impl StoreKind {
     /// Whether each value carries its timestamp: the changelog has it as the record's timestamp instead.
     pub fn is_timestamped(self) -> bool {
-        matches!(self, StoreKind::TimestampedKeyValue | StoreKind::TimestampedWindow)
+        use StoreKind::*;
+        matches!(
+            self,
+            TimestampedKeyValue
+                | TimestampedWindow
+                | TimestampedKeyValueWithHeaders
+                | TimestampedWindowWithHeaders
+        )
+    }
+
+    /// Whether each value carries headers: the changelog has them as the record's headers instead.
+    pub fn has_headers(self) -> bool {
+        use StoreKind::*;
+        matches!(self, TimestampedKeyValueWithHeaders | TimestampedWindowWithHeaders | SessionWithHeaders)
+    }
+
+    /// Whether it keeps sessions.
+    pub fn is_session(self) -> bool {
+        matches!(self, StoreKind::Session | StoreKind::SessionWithHeaders)
     }
 
     /// Whether the store is windowed: its changelog topic is `compact,delete`.
     pub fn is_windowed(self) -> bool {
-        matches!(self, StoreKind::Window | StoreKind::TimestampedWindow | StoreKind::Session)
+        use StoreKind::*;
+        self.is_session() || matches!(self, Window | TimestampedWindow | TimestampedWindowWithHeaders)
     }
 }
 
@@ -103,8 +128,8 @@ pub enum LoggedHeaders {
     /// None.
     #[default]
     Never,
-    /// Deletions: tables and aggregates where `dsl.store.format` is `HEADERS` (their values have headers of their own,
-    /// which the DSL leaves empty, as in the JVM).
+    /// Deletions: stores whose values have headers of their own, and tables and aggregates where `dsl.store.format` is
+    /// `HEADERS` (the DSL leaves the headers of their values empty, as in the JVM).
     OfDeletions,
     /// All: join stores.
     Always,
@@ -139,6 +164,28 @@ pub struct StoreSpec {
     pub max_entries: Option<usize>,
     /// Whether several values of one key and window are kept, each with a sequence number (join stores).
     pub retain_duplicates: bool,
+}
+
+impl StoreSpec {
+    /// The kind of the store in the tags of its metrics (`metricsScope`): `rocksdb-window`, `in-memory`.
+    pub fn metrics_scope(&self) -> &'static str {
+        match (self.persistent, self.kind) {
+            (true, kind) if kind.is_session() => "rocksdb-session",
+            (true, kind) if kind.is_windowed() => "rocksdb-window",
+            (true, _) => "rocksdb",
+            (false, kind) if kind.is_session() => "in-memory-session",
+            (false, kind) if kind.is_windowed() => "in-memory-window",
+            (false, _) if !self.logs_time => "in-memory-suppression",
+            (false, _) if self.max_entries.is_some() => "in-memory-lru",
+            (false, _) => "in-memory",
+        }
+    }
+
+    /// Whether the headers of its changelog's records are needed to restore it: they are part of its values, or tell the
+    /// version of a buffer's records.
+    pub fn restores_headers(&self) -> bool {
+        self.kind.has_headers() || !self.logs_time
+    }
 }
 
 /// What a store is built into: made by the task.
@@ -188,7 +235,7 @@ pub trait StoreBuilder: Send + Sync {
 }
 
 /// One record of a changelog, to be restored.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct RestoreRecord<'a> {
     /// Key as it stands in the changelog.
     pub key: &'a [u8],
@@ -196,6 +243,12 @@ pub struct RestoreRecord<'a> {
     pub value: Option<&'a [u8]>,
     /// Timestamp of the record, in ms.
     pub timestamp: i64,
+    /// Headers of the record, where [`StoreSpec::restores_headers`] asks for them.
+    pub headers: Headers,
+    /// Partition of the changelog.
+    pub partition: i32,
+    /// Offset of the record.
+    pub offset: i64,
 }
 
 /// A key that left the record cache, to be forwarded by the node that owns the store.
@@ -285,6 +338,14 @@ pub trait StateStore: Any + Send {
 
     /// How well the cache does.
     fn cache_stats(&self) -> CacheStats;
+
+    /// From now on counts and times its calls into `times`. Not all stores do.
+    fn record_times(&mut self, _times: Arc<StoreTimes>) {}
+
+    /// Records and bytes that the store holds back; `None`: it is no buffer.
+    fn held_back(&self) -> Option<(u64, u64)> {
+        None
+    }
 
     /// Closes the store; what is uncommitted is dropped. Later calls answer [`StoreError::Closed`].
     ///

@@ -49,6 +49,17 @@ pub enum StoreError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// A [`BytesStore`](crate::BytesStore) of the user's own failed.
+    #[error("store {store}: {action} failed in the store's own engine")]
+    OwnStore {
+        /// Name of the store.
+        store: String,
+        /// What was being done, for example `write of a commit`.
+        action: &'static str,
+        /// What the engine said.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The changelog refused an update; raised by implementations of [`ChangelogSink`](crate::ChangelogSink).
     #[error("the changelog of store {store} could not be written")]
     Changelog {

@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::keys::KeyLayout;
 use crate::layers::Layers;
 use crate::rocks::BulkRestored;
+use crate::timings::StoreOperation;
 use crate::view::{Decode, Entries, ReadView, StoreIterator};
 use crate::{DynSerde, Serde, StoreError, ValueAndTimestamp};
 
@@ -122,6 +123,12 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// # Errors
     /// [`StoreError::Serde`] and those of the database.
     pub fn get(&mut self, key: &K) -> Result<Option<V>, StoreError> {
+        let _timer = self.layers.time(StoreOperation::Get);
+        self.read(key)
+    }
+
+    #[inline]
+    fn read(&mut self, key: &K) -> Result<Option<V>, StoreError> {
         self.key_buffer.clear();
         self.serdes.write_key(key, &mut self.key_buffer)?;
         let value = self.layers.get(&self.key_buffer)?;
@@ -133,6 +140,12 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// # Errors
     /// [`StoreError::Serde`], and those of the changelog and the database.
     pub fn put(&mut self, cx: &mut StoreContext<'_>, key: &K, value: Option<&V>) -> Result<(), StoreError> {
+        let _timer = self.layers.time(StoreOperation::Put);
+        self.write(cx, key, value)
+    }
+
+    #[inline]
+    fn write(&mut self, cx: &mut StoreContext<'_>, key: &K, value: Option<&V>) -> Result<(), StoreError> {
         self.key_buffer.clear();
         self.serdes.write_key(key, &mut self.key_buffer)?;
         let value = self.serdes.write_value(value, &mut self.value_buffer)?;
@@ -149,9 +162,10 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         key: &K,
         value: Option<&V>,
     ) -> Result<Option<V>, StoreError> {
-        let old = self.get(key)?;
+        let _timer = self.layers.time(StoreOperation::PutIfAbsent);
+        let old = self.read(key)?;
         if old.is_none() {
-            self.put(cx, key, value)?;
+            self.write(cx, key, value)?;
         }
         Ok(old)
     }
@@ -161,8 +175,9 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// # Errors
     /// As [`put`](Self::put).
     pub fn delete(&mut self, cx: &mut StoreContext<'_>, key: &K) -> Result<Option<V>, StoreError> {
-        let old = self.get(key)?;
-        self.put(cx, key, None)?;
+        let _timer = self.layers.time(StoreOperation::Delete);
+        let old = self.read(key)?;
+        self.write(cx, key, None)?;
         Ok(old)
     }
 
@@ -176,7 +191,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         to: Option<&K>,
     ) -> Result<KeyValueIterator<'_, K, V>, StoreError> {
         let range = self.key_range(from, to)?;
-        self.scan(&range, false)
+        self.scan(&range, false, StoreOperation::Range)
     }
 
     /// As [`range`](Self::range), from the greatest key down.
@@ -189,7 +204,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         to: Option<&K>,
     ) -> Result<KeyValueIterator<'_, K, V>, StoreError> {
         let range = self.key_range(from, to)?;
-        self.scan(&range, true)
+        self.scan(&range, true, StoreOperation::Range)
     }
 
     /// All entries.
@@ -197,7 +212,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// # Errors
     /// As [`range`](Self::range).
     pub fn all(&mut self) -> Result<KeyValueIterator<'_, K, V>, StoreError> {
-        self.scan(&KeyRange::default(), false)
+        self.scan(&KeyRange::default(), false, StoreOperation::All)
     }
 
     /// All entries, from the greatest key down.
@@ -205,7 +220,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// # Errors
     /// As [`range`](Self::range).
     pub fn reverse_all(&mut self) -> Result<KeyValueIterator<'_, K, V>, StoreError> {
-        self.scan(&KeyRange::default(), true)
+        self.scan(&KeyRange::default(), true, StoreOperation::All)
     }
 
     /// Entries whose key's bytes start with `prefix`.
@@ -213,7 +228,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// # Errors
     /// As [`range`](Self::range).
     pub fn prefix_scan(&mut self, prefix: &[u8]) -> Result<KeyValueIterator<'_, K, V>, StoreError> {
-        self.scan(&KeyRange::of_prefix(prefix), false)
+        self.scan(&KeyRange::of_prefix(prefix), false, StoreOperation::PrefixScan)
     }
 
     /// As [`prefix_scan`](Self::prefix_scan), from the greatest key down.
@@ -221,7 +236,7 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
     /// # Errors
     /// As [`range`](Self::range).
     pub fn reverse_prefix_scan(&mut self, prefix: &[u8]) -> Result<KeyValueIterator<'_, K, V>, StoreError> {
-        self.scan(&KeyRange::of_prefix(prefix), true)
+        self.scan(&KeyRange::of_prefix(prefix), true, StoreOperation::PrefixScan)
     }
 
     /// As [`prefix_scan`](Self::prefix_scan), with the prefix as a value and its serde.
@@ -319,13 +334,18 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         Box::new(move |key, value| Ok((serdes.read_key(key)?, serdes.read_value(value)?)))
     }
 
-    fn scan(&mut self, range: &KeyRange, reverse: bool) -> Result<KeyValueIterator<'_, K, V>, StoreError> {
+    fn scan(
+        &mut self,
+        range: &KeyRange,
+        reverse: bool,
+        operation: StoreOperation,
+    ) -> Result<KeyValueIterator<'_, K, V>, StoreError> {
         if range.is_empty() {
             return Ok(Box::new(std::iter::empty()));
         }
-        let decode = self.decode();
+        let (timer, decode) = (self.layers.time(operation), self.decode());
         let cursor = self.layers.scan::<Everything>(range, reverse, None)?;
-        Ok(Box::new(Entries::new(cursor, decode)))
+        Ok(Box::new(Entries::new(cursor, decode).timed(timer)))
     }
 
     fn view(&mut self, range: &KeyRange, reverse: bool) -> Result<ReadView<(K, V)>, StoreError> {

@@ -18,13 +18,14 @@ use crate::below::Below;
 use crate::budget::CacheBudget;
 use crate::cache::NamedCache;
 use crate::cache_layer::{CacheLayer, FlushedBytes, Forwarding, ReadBefore};
-use crate::contract::{CacheStats, RestoreRecord, StoreContext, StoreEnvironment, StoreKind, StoreSpec};
+use crate::contract::{CacheStats, RestoreRecord, StoreContext, StoreEnvironment, StoreSpec};
 use crate::cursor::{CopiedCursor, Cursor, KeyRange, Merged, Selected, Selection};
 use crate::engine::Engine;
 use crate::expiry::Expiry;
 use crate::keys::KeyLayout;
 use crate::lru::UseOrder;
 use crate::overlay::Overlay;
+use crate::timings::{StoreOperation, StoreTimes, Timer};
 use crate::versions::{Sweep, TIME_KEY};
 
 /// See the module.
@@ -37,6 +38,8 @@ pub(crate) struct Layers {
     lru: Option<UseOrder>,
     closed: bool,
     read_only: bool,
+    /// Where calls are counted, if they are.
+    times: Option<Arc<StoreTimes>>,
 }
 
 impl Layers {
@@ -49,7 +52,7 @@ impl Layers {
         let windowed = layout != KeyLayout::Plain;
         let mut expiry = windowed.then(|| {
             let expiry = Expiry::new(layout, spec.retention_ms.unwrap_or(i64::MAX));
-            let is_window = spec.final_results && spec.kind != StoreKind::Session;
+            let is_window = spec.final_results && !spec.kind.is_session();
             if is_window { expiry.for_final_results() } else { expiry }
         });
         if layout == KeyLayout::Versions {
@@ -80,12 +83,23 @@ impl Layers {
         let changelog = env.changelog.filter(|_| spec.logging.is_some());
         let overlay = Overlay::new(Arc::clone(&env.uncommitted));
         let below = Below { spec, layout, changelog, expiry, overlay, engine, buffer: Vec::new() };
+        let read_only = env.backend.is_read_only();
         let (sweep, lru) = (Sweep::default(), below.spec.max_entries.map(UseOrder::new));
-        Ok(Layers { cache, below, sweep, lru, closed: false, read_only: env.backend.is_read_only() })
+        Ok(Layers { cache, below, sweep, lru, closed: false, read_only, times: None })
     }
 
     pub(crate) fn spec(&self) -> &StoreSpec {
         &self.below.spec
+    }
+
+    pub(crate) fn record_times(&mut self, times: Arc<StoreTimes>) {
+        self.times = Some(times);
+    }
+
+    /// Times a call until what is answered is dropped.
+    #[inline]
+    pub(crate) fn time(&self, operation: StoreOperation) -> Option<Timer> {
+        self.times.as_ref().map(|times| Timer::start(times, operation))
     }
 
     pub(crate) fn layout(&self) -> KeyLayout {
@@ -280,6 +294,7 @@ impl Layers {
 
     pub(crate) fn flush_cache(&mut self, cx: &mut StoreContext<'_>) -> Result<(), StoreError> {
         self.check_open()?;
+        let _timer = self.time(StoreOperation::Flush);
         match &mut self.cache {
             Some(layer) => layer.flush(&mut self.below, cx.changelog),
             None => Ok(()),
@@ -342,13 +357,21 @@ impl Layers {
         records: &mut dyn Iterator<Item = RestoreRecord<'_>>,
     ) -> Result<(), StoreError> {
         self.check_open()?;
+        let _timer = self.time(StoreOperation::Restore);
         for record in records {
+            let (key, is_there) = (record.key, record.value.is_some());
+            if self.below.layout == KeyLayout::Versions {
+                if self.below.admits_time(record.timestamp) {
+                    self.store_version(key, record.value, record.timestamp)?;
+                }
+                continue;
+            }
             self.below.restore(record)?;
             if let Some(lru) = &mut self.lru {
-                if record.value.is_some() {
-                    lru.touch(record.key)
+                if is_there {
+                    lru.touch(key)
                 } else {
-                    lru.forget(record.key)
+                    lru.forget(key)
                 }
                 while let Some(eldest) = lru.pop_beyond_bound() {
                     self.below.overlay.put(&eldest, None);
@@ -428,6 +451,9 @@ macro_rules! state_store_by_layers {
         }
         fn cache_stats(&self) -> CacheStats {
             self.$($layers).+.cache_stats()
+        }
+        fn record_times(&mut self, times: Arc<crate::StoreTimes>) {
+            self.$($layers).+.record_times(times);
         }
         fn close(&mut self) -> Result<(), StoreError> {
             self.$($layers).+.close();

@@ -19,7 +19,10 @@ mod access;
 mod backend;
 mod below;
 mod budget;
+mod buffer_entry;
+mod building;
 mod byte_map;
+mod bytes_store;
 mod cache;
 mod cache_layer;
 mod change_buffer;
@@ -44,22 +47,28 @@ mod session;
 mod shared;
 mod shared_bytes;
 mod stores;
+mod supplier;
 pub mod testing;
 mod time_buffer;
 mod timed;
 mod timestamped;
+mod timings;
+mod value_format;
+pub mod varint;
 mod versioned;
 mod versions;
 mod view;
 mod window;
 mod window_query;
 mod windowed;
+mod with_headers;
 
 /// RocksDB's own interface, for [`RocksDbConfigSetter`].
 pub use ::rocksdb;
 pub use access::StoreAccess;
 pub use backend::{CommitBatch, TaskBackend};
 pub use budget::{CacheBudget, UncommittedBudget};
+pub use bytes_store::{BytesIterator, BytesStore, BytesStoreError, BytesStoreFactory};
 pub use change_buffer::{Buffered, ChangeBuffer, ChangeBufferBuilder};
 pub use contract::{
     CacheStats, ChangelogId, ChangelogSink, Flushed, LoggedHeaders, RecordContext, RestoreRecord, StateStore,
@@ -75,9 +84,14 @@ pub use serde::{DefaultSerde, DynSerde, ListSerde, Serde, SerdeError};
 pub use session::{SessionIterator, SessionStore};
 pub use shared::{SharedBackend, SharedStores};
 pub use stores::{KeyValueStoreBuilder, SessionStoreBuilder, Stores, WindowStoreBuilder};
+pub use supplier::{BytesStoreSupplier, StoreEngine, SuppliedKind};
 pub use time_buffer::{BufferedRecord, TimeOrderedBuffer, TimeOrderedKey};
 pub use timestamped::ValueAndTimestampSerde;
+pub use timings::{OperationTimes, StoreOperation, StoreTimes};
 pub use versioned::{VersionedKeyValueStore, VersionedKeyValueStoreBuilder, VersionedPut, VersionedRecord};
 pub use view::{ReadView, StoreIterator};
 pub use window::{TimestampedWindowStore, WindowStore, WindowStoreIterator, WindowedIterator};
 pub use windowed::{SessionWindowedSerde, Window, Windowed, WindowedSerde, WindowedSerdes};
+pub use with_headers::{
+    AggregationWithHeaders, AggregationWithHeadersSerde, ValueTimestampHeaders, ValueTimestampHeadersSerde,
+};

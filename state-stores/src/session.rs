@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::key_value::Serdes;
 use crate::keys::TimedKey;
 use crate::rocks::BulkRestored;
-use crate::timed::TimedStore;
+use crate::timed::{TimedStore, timed_store_methods};
 use crate::view::{ReadView, StoreIterator};
 use crate::windowed::{Window, Windowed};
 use crate::{DynSerde, StoreError};
@@ -205,20 +205,7 @@ impl<K: 'static, V: 'static> SessionStore<K, V> {
         Ok(found)
     }
 
-    /// Latest end that reached the layers below the cache, in ms; -1 before the first.
-    pub fn observed_stream_time(&self) -> i64 {
-        self.timed.layers.observed_stream_time()
-    }
-
-    /// Whether a record cache stands before the store.
-    pub fn is_cached(&self) -> bool {
-        self.timed.layers.is_cached()
-    }
-
-    /// See [`KeyValueStore::forward_flushed`](crate::KeyValueStore::forward_flushed).
-    pub fn forward_flushed(&mut self, old_values: bool) {
-        self.timed.layers.forward_flushed(old_values);
-    }
+    timed_store_methods!();
 
     /// See [`KeyValueStore::pop_flushed`](crate::KeyValueStore::pop_flushed).
     ///

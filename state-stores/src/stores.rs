@@ -1,18 +1,15 @@
 //! How stores are described and built: `Stores` with Kafka's constructors, and the builders they give.
 
-use std::collections::BTreeMap;
-
-use crate::backend::TaskBackend;
-use crate::contract::{StoreBuilder, StoreEnvironment, StoreKind, StoreSpec, StoreType};
-use crate::engine::Engine;
+use crate::building::{Plan, common_settings, invalid};
+use crate::contract::{StoreBuilder, StoreEnvironment, StoreKind, StoreSpec};
 use crate::key_value::KeyValueStore;
-use crate::keys::{KeyLayout, Schema};
-use crate::memory::MemoryEngine;
-use crate::rocks::RocksEngine;
 use crate::session::SessionStore;
 use crate::timestamped::ValueAndTimestampSerde;
 use crate::window::WindowStore;
-use crate::{DynSerde, Serde, StoreError, ValueAndTimestamp};
+use crate::with_headers::{AggregationWithHeadersSerde, ValueTimestampHeadersSerde};
+use crate::{
+    AggregationWithHeaders, DynSerde, ListSerde, Serde, StoreError, ValueAndTimestamp, ValueTimestampHeaders,
+};
 
 /// Constructors of store builders, named as `org.apache.kafka.streams.state.Stores` names them. Type arguments name
 /// the serdes. Defaults are the JVM's: persistent, logged, not cached.
@@ -46,6 +43,47 @@ impl Stores {
         KeyValueStoreBuilder::timestamped(name, DynSerde::new(K::default()), DynSerde::new(V::default()))
     }
 
+    /// A key-value store whose values carry their timestamp and headers
+    /// (`timestampedKeyValueStoreWithHeadersBuilder`, KIP-1271).
+    ///
+    /// ```
+    /// use kstreams_state_stores::{
+    ///     Headers, RecordContext, StoreBuilder, StoreContext, StoreEnvironment, Stores, ValueTimestampHeaders, testing,
+    /// };
+    ///
+    /// let builder = Stores::timestamped_key_value_with_headers::<String, i64>("prices");
+    /// let mut prices = builder.build(&StoreEnvironment::in_memory())?;
+    /// let (record, mut changelog) = (RecordContext::default(), testing::NoChangelog);
+    /// let mut cx = StoreContext { record: &record, changelog: &mut changelog };
+    /// let mut headers = Headers::new();
+    /// headers.add("currency", Some(b"EUR"));
+    /// prices.put(&mut cx, &"tea".to_owned(), Some(&ValueTimestampHeaders::new(3, 1_000, headers)))?;
+    /// let price = prices.get(&"tea".to_owned())?.unwrap();
+    /// assert_eq!(price.headers.last("currency").unwrap().value.as_deref(), Some(&b"EUR"[..]));
+    /// # Ok::<(), kstreams_state_stores::StoreError>(())
+    /// ```
+    pub fn timestamped_key_value_with_headers<K, V>(
+        name: impl Into<String>,
+    ) -> KeyValueStoreBuilder<K::Target, ValueTimestampHeaders<V::Target>>
+    where
+        K: Serde + Default,
+        V: Serde + Default,
+    {
+        let (key, value) = (DynSerde::new(K::default()), DynSerde::new(V::default()));
+        KeyValueStoreBuilder::timestamped_with_headers(name, key, value)
+    }
+
+    /// A store of lists by key, to which values are added one at a time
+    /// ([`append`](crate::StoreAccess::append); `ListValueStore` of the JVM). The changelog has the whole list each time.
+    pub fn list_value<K, V>(name: impl Into<String>) -> KeyValueStoreBuilder<K::Target, Vec<V::Target>>
+    where
+        K: Serde + Default,
+        V: Serde + Default,
+    {
+        let values = DynSerde::new(ListSerde::new(V::default()));
+        KeyValueStoreBuilder::new(name, DynSerde::new(K::default()), values)
+    }
+
     /// A key-value store in memory that keeps `max_entries` entries: beyond them the least recently used one is deleted,
     /// from the changelog too (`Stores.lruMap`). It is never cached: it is a cache.
     pub fn lru_map<K, V>(
@@ -56,9 +94,7 @@ impl Stores {
         K: Serde + Default,
         V: Serde + Default,
     {
-        let mut builder = Stores::key_value::<K, V>(name).in_memory();
-        builder.spec.max_entries = Some(max_entries);
-        builder
+        Stores::key_value::<K, V>(name).with_max_entries(max_entries)
     }
 
     /// A window store that keeps windows of `window_size_ms` for `retention_ms` after their start.
@@ -89,6 +125,34 @@ impl Stores {
         WindowStoreBuilder::timestamped(name, retention_ms, window_size_ms, key, value)
     }
 
+    /// A window store whose values carry their timestamp and headers (`timestampedWindowStoreWithHeadersBuilder`,
+    /// KIP-1271).
+    pub fn timestamped_window_with_headers<K, V>(
+        name: impl Into<String>,
+        retention_ms: i64,
+        window_size_ms: i64,
+    ) -> WindowStoreBuilder<K::Target, ValueTimestampHeaders<V::Target>>
+    where
+        K: Serde + Default,
+        V: Serde + Default,
+    {
+        let (key, value) = (DynSerde::new(K::default()), DynSerde::new(V::default()));
+        WindowStoreBuilder::timestamped_with_headers(name, retention_ms, window_size_ms, key, value)
+    }
+
+    /// A session store whose values carry headers (`sessionStoreWithHeadersBuilder`, KIP-1271).
+    pub fn session_with_headers<K, V>(
+        name: impl Into<String>,
+        retention_ms: i64,
+    ) -> SessionStoreBuilder<K::Target, AggregationWithHeaders<V::Target>>
+    where
+        K: Serde + Default,
+        V: Serde + Default,
+    {
+        let (key, value) = (DynSerde::new(K::default()), DynSerde::new(V::default()));
+        SessionStoreBuilder::new_with_headers(name, retention_ms, key, value)
+    }
+
     /// A session store that keeps sessions for `retention_ms` after their end.
     pub fn session<K, V>(
         name: impl Into<String>,
@@ -103,92 +167,29 @@ impl Stores {
     }
 }
 
-/// Settings that builders of all kinds of stores have.
-macro_rules! common_settings {
-    () => {
-        /// Keeps the store in memory instead of RocksDB; it is restored from the changelog at each start.
-        #[must_use]
-        pub fn in_memory(self) -> Self {
-            self.with_store_type(StoreType::InMemory)
-        }
-
-        /// Sets where the store is kept.
-        #[must_use]
-        pub fn with_store_type(mut self, store_type: StoreType) -> Self {
-            self.spec.persistent = store_type == StoreType::RocksDb;
-            self
-        }
-
-        /// Puts a record cache before the store.
-        #[must_use]
-        pub fn with_caching_enabled(mut self) -> Self {
-            self.spec.caching = true;
-            self
-        }
-
-        /// Takes the record cache away.
-        #[must_use]
-        pub fn with_caching_disabled(mut self) -> Self {
-            self.spec.caching = false;
-            self
-        }
-
-        /// Logs updates to a changelog topic, with `configs` of the topic beyond the defaults.
-        #[must_use]
-        pub fn with_logging_enabled(mut self, configs: BTreeMap<String, String>) -> Self {
-            self.spec.logging = Some(configs);
-            self
-        }
-
-        /// Logs each update with the headers of the record that made it.
-        #[must_use]
-        pub fn with_headers_logged(mut self) -> Self {
-            self.spec.logs_headers = crate::LoggedHeaders::Always;
-            self
-        }
-
-        /// Logs deletions with the headers of the record that made them (`dsl.store.format=HEADERS`).
-        #[must_use]
-        pub fn with_headers_of_deletions_logged(mut self) -> Self {
-            self.spec.logs_headers = crate::LoggedHeaders::OfDeletions;
-            self
-        }
-
-        /// Leaves the time of the changelog's records to the producer.
-        #[must_use]
-        pub fn without_logged_time(mut self) -> Self {
-            self.spec.logs_time = false;
-            self
-        }
-
-        /// Logs nothing: the store is lost with its disk, and not moved with its task.
-        #[must_use]
-        pub fn with_logging_disabled(mut self) -> Self {
-            self.spec.logging = None;
-            self
-        }
-    };
-}
-
-pub(crate) use common_settings;
-
 /// Builds [`KeyValueStore`]s.
 pub struct KeyValueStoreBuilder<K, V> {
-    spec: StoreSpec,
-    key: DynSerde<K>,
-    value: DynSerde<V>,
+    plan: Plan<K, V>,
 }
 
 impl<K, V> Clone for KeyValueStoreBuilder<K, V> {
     fn clone(&self) -> Self {
-        KeyValueStoreBuilder { spec: self.spec.clone(), key: self.key.clone(), value: self.value.clone() }
+        KeyValueStoreBuilder { plan: self.plan.clone() }
     }
 }
 
 impl<K: 'static, V: 'static> KeyValueStoreBuilder<K, V> {
     /// A plain store.
     pub fn new(name: impl Into<String>, key: DynSerde<K>, value: DynSerde<V>) -> Self {
-        KeyValueStoreBuilder { spec: default_spec(name, StoreKind::KeyValue), key, value }
+        KeyValueStoreBuilder { plan: Plan::new(name, StoreKind::KeyValue, key, value) }
+    }
+
+    /// Keeps `max_entries` entries, in memory: beyond them the least recently used one is deleted, from the changelog too.
+    /// Such a store is never cached.
+    #[must_use]
+    pub fn with_max_entries(mut self, max_entries: usize) -> Self {
+        self.plan.spec.max_entries = Some(max_entries);
+        self
     }
 
     common_settings!();
@@ -198,7 +199,15 @@ impl<K: 'static, V: 'static> KeyValueStoreBuilder<K, ValueAndTimestamp<V>> {
     /// A timestamped store; `value` is the serde of the values alone.
     pub fn timestamped(name: impl Into<String>, key: DynSerde<K>, value: DynSerde<V>) -> Self {
         let value = DynSerde::new(ValueAndTimestampSerde::new(value));
-        KeyValueStoreBuilder { spec: default_spec(name, StoreKind::TimestampedKeyValue), key, value }
+        KeyValueStoreBuilder { plan: Plan::new(name, StoreKind::TimestampedKeyValue, key, value) }
+    }
+}
+
+impl<K: 'static, V: 'static> KeyValueStoreBuilder<K, ValueTimestampHeaders<V>> {
+    /// A timestamped store with headers; `value` is the serde of the values alone.
+    pub fn timestamped_with_headers(name: impl Into<String>, key: DynSerde<K>, value: DynSerde<V>) -> Self {
+        let value = DynSerde::new(ValueTimestampHeadersSerde::new(value));
+        KeyValueStoreBuilder { plan: Plan::new(name, StoreKind::TimestampedKeyValueWithHeaders, key, value) }
     }
 }
 
@@ -206,11 +215,11 @@ impl<K: 'static, V: 'static> StoreBuilder for KeyValueStoreBuilder<K, V> {
     type Store = KeyValueStore<K, V>;
 
     fn name(&self) -> &str {
-        &self.spec.name
+        &self.plan.spec.name
     }
 
     fn spec(&self) -> StoreSpec {
-        let mut spec = self.spec.clone();
+        let mut spec = self.plan.spec.clone();
         if spec.max_entries.is_some() {
             (spec.caching, spec.persistent) = (false, false);
         }
@@ -219,21 +228,19 @@ impl<K: 'static, V: 'static> StoreBuilder for KeyValueStoreBuilder<K, V> {
 
     fn build(&self, env: &StoreEnvironment) -> Result<Self::Store, StoreError> {
         let spec = self.spec();
-        let engine = engine_of(&spec, env)?;
-        KeyValueStore::new(spec, engine, &self.key, &self.value, env)
+        let engine = self.plan.engine(&spec, env)?;
+        KeyValueStore::new(spec, engine, &self.plan.key, &self.plan.value, env)
     }
 }
 
 /// Builds [`WindowStore`]s.
 pub struct WindowStoreBuilder<K, V> {
-    spec: StoreSpec,
-    key: DynSerde<K>,
-    value: DynSerde<V>,
+    plan: Plan<K, V>,
 }
 
 impl<K, V> Clone for WindowStoreBuilder<K, V> {
     fn clone(&self) -> Self {
-        WindowStoreBuilder { spec: self.spec.clone(), key: self.key.clone(), value: self.value.clone() }
+        WindowStoreBuilder { plan: self.plan.clone() }
     }
 }
 
@@ -246,23 +253,34 @@ impl<K: 'static, V: 'static> WindowStoreBuilder<K, V> {
         key: DynSerde<K>,
         value: DynSerde<V>,
     ) -> Self {
-        let mut spec = default_spec(name, StoreKind::Window);
-        spec.retention_ms = Some(retention_ms);
-        spec.window_size_ms = Some(window_size_ms);
-        WindowStoreBuilder { spec, key, value }
+        let sizes = (retention_ms, window_size_ms);
+        WindowStoreBuilder::of_kind(StoreKind::Window, name, sizes, key, value)
+    }
+
+    fn of_kind(
+        kind: StoreKind,
+        name: impl Into<String>,
+        (retention_ms, window_size_ms): (i64, i64),
+        key: DynSerde<K>,
+        value: DynSerde<V>,
+    ) -> Self {
+        let mut plan = Plan::new(name, kind, key, value);
+        plan.spec.retention_ms = Some(retention_ms);
+        plan.spec.window_size_ms = Some(window_size_ms);
+        WindowStoreBuilder { plan }
     }
 
     /// Final results of windows that have closed are read from the store (see [`StoreSpec::final_results`]).
     #[must_use]
     pub fn for_final_results(mut self) -> Self {
-        self.spec.final_results = true;
+        self.plan.spec.final_results = true;
         self
     }
 
     /// Keeps all values of a key and window instead of the last (join stores). Such a store is never cached.
     #[must_use]
     pub fn retain_duplicates(mut self) -> Self {
-        self.spec.retain_duplicates = true;
+        self.plan.spec.retain_duplicates = true;
         self
     }
 
@@ -279,9 +297,23 @@ impl<K: 'static, V: 'static> WindowStoreBuilder<K, ValueAndTimestamp<V>> {
         value: DynSerde<V>,
     ) -> Self {
         let value = DynSerde::new(ValueAndTimestampSerde::new(value));
-        let mut builder = WindowStoreBuilder::new(name, retention_ms, window_size_ms, key, value);
-        builder.spec.kind = StoreKind::TimestampedWindow;
-        builder
+        let sizes = (retention_ms, window_size_ms);
+        WindowStoreBuilder::of_kind(StoreKind::TimestampedWindow, name, sizes, key, value)
+    }
+}
+
+impl<K: 'static, V: 'static> WindowStoreBuilder<K, ValueTimestampHeaders<V>> {
+    /// A timestamped store with headers; `value` is the serde of the values alone.
+    pub fn timestamped_with_headers(
+        name: impl Into<String>,
+        retention_ms: i64,
+        window_size_ms: i64,
+        key: DynSerde<K>,
+        value: DynSerde<V>,
+    ) -> Self {
+        let value = DynSerde::new(ValueTimestampHeadersSerde::new(value));
+        let sizes = (retention_ms, window_size_ms);
+        WindowStoreBuilder::of_kind(StoreKind::TimestampedWindowWithHeaders, name, sizes, key, value)
     }
 }
 
@@ -289,11 +321,11 @@ impl<K: 'static, V: 'static> StoreBuilder for WindowStoreBuilder<K, V> {
     type Store = WindowStore<K, V>;
 
     fn name(&self) -> &str {
-        &self.spec.name
+        &self.plan.spec.name
     }
 
     fn spec(&self) -> StoreSpec {
-        let mut spec = self.spec.clone();
+        let mut spec = self.plan.spec.clone();
         spec.caching &= !spec.retain_duplicates;
         spec
     }
@@ -313,126 +345,82 @@ impl<K: 'static, V: 'static> StoreBuilder for WindowStoreBuilder<K, V> {
             None
         };
         if let Some(reason) = fault {
-            return Err(StoreError::InvalidStore { store: spec.name, reason });
+            return Err(invalid(&spec, reason));
         }
-        let engine = engine_of(&spec, env)?;
-        WindowStore::new(spec, engine, &self.key, &self.value, env)
+        let engine = self.plan.engine(&spec, env)?;
+        WindowStore::new(spec, engine, &self.plan.key, &self.plan.value, env)
     }
 }
 
 /// Builds [`SessionStore`]s.
 pub struct SessionStoreBuilder<K, V> {
-    spec: StoreSpec,
-    key: DynSerde<K>,
-    value: DynSerde<V>,
+    plan: Plan<K, V>,
 }
 
 impl<K, V> Clone for SessionStoreBuilder<K, V> {
     fn clone(&self) -> Self {
-        SessionStoreBuilder { spec: self.spec.clone(), key: self.key.clone(), value: self.value.clone() }
+        SessionStoreBuilder { plan: self.plan.clone() }
     }
 }
 
 impl<K: 'static, V: 'static> SessionStoreBuilder<K, V> {
     /// A store that keeps sessions for `retention_ms` after their end.
     pub fn new(name: impl Into<String>, retention_ms: i64, key: DynSerde<K>, value: DynSerde<V>) -> Self {
-        let mut spec = default_spec(name, StoreKind::Session);
-        spec.retention_ms = Some(retention_ms);
-        SessionStoreBuilder { spec, key, value }
+        SessionStoreBuilder::of_kind(StoreKind::Session, name, retention_ms, key, value)
+    }
+
+    fn of_kind(
+        kind: StoreKind,
+        name: impl Into<String>,
+        retention_ms: i64,
+        key: DynSerde<K>,
+        value: DynSerde<V>,
+    ) -> Self {
+        let mut plan = Plan::new(name, kind, key, value);
+        plan.spec.retention_ms = Some(retention_ms);
+        SessionStoreBuilder { plan }
     }
 
     /// Final results of sessions that have closed are read from the store (see [`StoreSpec::final_results`]).
     #[must_use]
     pub fn for_final_results(mut self) -> Self {
-        self.spec.final_results = true;
+        self.plan.spec.final_results = true;
         self
     }
 
     common_settings!();
 }
 
+impl<K: 'static, V: 'static> SessionStoreBuilder<K, AggregationWithHeaders<V>> {
+    /// A store with headers; `value` is the serde of the values alone.
+    pub fn new_with_headers(
+        name: impl Into<String>,
+        retention_ms: i64,
+        key: DynSerde<K>,
+        value: DynSerde<V>,
+    ) -> Self {
+        let value = DynSerde::new(AggregationWithHeadersSerde::new(value));
+        SessionStoreBuilder::of_kind(StoreKind::SessionWithHeaders, name, retention_ms, key, value)
+    }
+}
+
 impl<K: 'static, V: 'static> StoreBuilder for SessionStoreBuilder<K, V> {
     type Store = SessionStore<K, V>;
 
     fn name(&self) -> &str {
-        &self.spec.name
+        &self.plan.spec.name
     }
 
     fn spec(&self) -> StoreSpec {
-        self.spec.clone()
+        self.plan.spec.clone()
     }
 
     fn build(&self, env: &StoreEnvironment) -> Result<Self::Store, StoreError> {
-        let retention = self.spec.retention_ms.unwrap_or(0);
+        let Plan { spec, key, value, .. } = &self.plan;
+        let retention = spec.retention_ms.unwrap_or(0);
         if retention < 0 {
-            return Err(StoreError::InvalidStore {
-                store: self.spec.name.clone(),
-                reason: format!("the retention of {retention} ms is negative"),
-            });
+            return Err(invalid(spec, format!("the retention of {retention} ms is negative")));
         }
-        let engine = engine_of(&self.spec, env)?;
-        SessionStore::new(self.spec.clone(), engine, &self.key, &self.value, env)
-    }
-}
-
-/// Segments are half the retention, at least a minute (`Stores.defaultSegmentInterval`).
-const MIN_SEGMENT_INTERVAL_MS: i64 = 60_000;
-
-/// How the keys of a store stand in its engine. Test drivers keep persistent stores in memory: with their own layout,
-/// so that order and expiry are theirs.
-pub(crate) fn layout_of(spec: &StoreSpec) -> KeyLayout {
-    let schema = match spec.kind {
-        StoreKind::Session => Schema::Session,
-        StoreKind::Versioned => return KeyLayout::Versions,
-        kind if kind.is_windowed() => Schema::Window,
-        _ => return KeyLayout::Plain,
-    };
-    match spec.persistent {
-        true => KeyLayout::Segments {
-            interval_ms: (spec.retention_ms.unwrap_or(i64::MAX) / 2).max(MIN_SEGMENT_INTERVAL_MS),
-            schema,
-        },
-        false => KeyLayout::Times { schema },
-    }
-}
-
-pub(crate) fn default_spec(name: impl Into<String>, kind: StoreKind) -> StoreSpec {
-    StoreSpec {
-        name: name.into(),
-        kind,
-        persistent: true,
-        logging: Some(BTreeMap::new()),
-        caching: false,
-        retention_ms: None,
-        window_size_ms: None,
-        logs_headers: crate::LoggedHeaders::Never,
-        logs_time: true,
-        retain_duplicates: false,
-        final_results: false,
-        max_entries: None,
-    }
-}
-
-/// A store's name becomes part of its changelog's, so it takes what a topic's name takes (`Named.validate`).
-fn check_name(name: &str) -> Result<(), StoreError> {
-    let is_legal = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
-    if !name.is_empty() && name.len() <= 249 && name != "." && name != ".." && name.chars().all(is_legal) {
-        return Ok(());
-    }
-    Err(StoreError::InvalidStore {
-        store: name.to_owned(),
-        reason: "a name has 1 to 249 ASCII letters, digits, '.', '_' and '-', and is not '.' or '..'"
-            .to_owned(),
-    })
-}
-
-pub(crate) fn engine_of(spec: &StoreSpec, env: &StoreEnvironment) -> Result<Box<dyn Engine>, StoreError> {
-    check_name(&spec.name)?;
-    if let Some(db) = env.backend.db().filter(|_| spec.persistent) {
-        return Ok(Box::new(RocksEngine::new(db, &spec.name)?));
-    }
-    match &env.backend {
-        TaskBackend::Shared(shared) => Ok(Box::new(shared.stores.memory_engine(&spec.name))),
-        TaskBackend::Rocks(_) | TaskBackend::Memory => Ok(Box::new(MemoryEngine::default())),
+        SessionStore::new(spec.clone(), self.plan.engine(spec, env)?, key, value, env)
     }
 }

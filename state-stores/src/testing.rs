@@ -1,6 +1,6 @@
 //! Changelog sinks for tests of stores and processors.
 
-use crate::contract::{ChangelogId, ChangelogSink};
+use crate::contract::{ChangelogId, ChangelogSink, RestoreRecord};
 use crate::{Headers, StoreError};
 
 /// A changelog that goes nowhere.
@@ -35,6 +35,20 @@ pub struct Logged {
     pub timestamp: Option<i64>,
     /// The record's headers.
     pub headers: Headers,
+}
+
+impl Logged {
+    /// The update as a record to restore from; its partition is 0.
+    pub fn restore(&self) -> RestoreRecord<'_> {
+        RestoreRecord {
+            key: &self.key,
+            value: self.value.as_deref(),
+            timestamp: self.timestamp.unwrap_or(0),
+            headers: self.headers.clone(),
+            partition: 0,
+            offset: 0,
+        }
+    }
 }
 
 /// A changelog that remembers everything.

@@ -3,13 +3,13 @@
 //!
 //! ```text
 //! key     00 | timestamp i64 | key | number i32
-//! value   context | -1 | -1 | length i32, value | 0 i64         as suppress writes them, see `change_buffer`
+//! value   context | -1 | -1 | length i32, value | 0 i64         as suppress writes them, see `buffer_entry`
 //! ```
 //!
 //! The changelog has the same bytes, and the producer's time. Numbers count the puts from 1 at each start, so that records
 //! of one key and time are kept apart.
 
-use crate::change_buffer::{read_context, take_i64, take_nullable, write_context, write_nullable};
+use crate::buffer_entry::{read_context, take_i64, take_nullable, write_context, write_nullable};
 use crate::contract::RecordContext;
 use crate::{DynSerde, KeyValueStore, KeyValueStoreBuilder, Serde, SerdeError};
 

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::building::layout_of;
 use crate::contract::{Flushed, StoreContext, StoreEnvironment, StoreSpec};
 use crate::engine::Engine;
 use crate::key_value::Serdes;
 use crate::keys::TimedKey;
 use crate::layers::Layers;
-use crate::stores::layout_of;
+use crate::timings::StoreOperation;
 use crate::view::{Decode, Entries, ReadView, StoreIterator};
 use crate::window_query::{Keys, WindowQuery};
 use crate::windowed::{Window, Windowed};
@@ -53,6 +54,7 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         rest: u64,
         value: Option<&V>,
     ) -> Result<(), StoreError> {
+        let _timer = self.layers.time(StoreOperation::Put);
         self.write_key(key, time, rest)?;
         let value = self.serdes.write_value(value, &mut self.value_buffer)?;
         match value {
@@ -68,11 +70,13 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         time: i64,
         rest: u64,
     ) -> Result<(), StoreError> {
+        let _timer = self.layers.time(StoreOperation::Remove);
         self.write_key(key, time, rest)?;
         self.layers.remove(cx, &self.key_buffer)
     }
 
     pub(crate) fn get(&mut self, key: &K, time: i64, rest: u64) -> Result<Option<V>, StoreError> {
+        let _timer = self.layers.time(StoreOperation::Fetch);
         self.write_key(key, time, rest)?;
         let value = self.layers.get(&self.key_buffer)?;
         value.map(|bytes| self.serdes.read_value(bytes)).transpose()
@@ -115,9 +119,9 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         if query.is_empty() {
             return Ok(Box::new(std::iter::empty()));
         }
-        let decode = self.decode(item);
+        let (timer, decode) = (self.layers.time(StoreOperation::Fetch), self.decode(item));
         let cursor = self.layers.scan(&query.range(), reverse, Some(&|time| query.starting_from(time)))?;
-        Ok(Box::new(Entries::new(cursor, decode)))
+        Ok(Box::new(Entries::new(cursor, decode).timed(timer)))
     }
 
     /// As [`scan`](Self::scan), where everything that is kept is seen, expired or not.
@@ -175,3 +179,30 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         }))
     }
 }
+
+/// What window and session stores tell of themselves; their [`TimedStore`] is in a field `timed`.
+macro_rules! timed_store_methods {
+    () => {
+        /// Greatest window start, or session end, that reached the layers below the cache, in ms; -1 before the first.
+        pub fn observed_stream_time(&self) -> i64 {
+            self.timed.layers.observed_stream_time()
+        }
+
+        /// Number of entries, as
+        /// [`KeyValueStore::approximate_num_entries`](crate::KeyValueStore::approximate_num_entries).
+        pub fn approximate_num_entries(&self) -> u64 {
+            self.timed.layers.approximate_entries()
+        }
+
+        /// Whether a record cache stands before the store. A store that retains duplicates is never cached.
+        pub fn is_cached(&self) -> bool {
+            self.timed.layers.is_cached()
+        }
+
+        /// See [`KeyValueStore::forward_flushed`](crate::KeyValueStore::forward_flushed).
+        pub fn forward_flushed(&mut self, old_values: bool) {
+            self.timed.layers.forward_flushed(old_values);
+        }
+    };
+}
+pub(crate) use timed_store_methods;

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{DynSerde, Serde, SerdeError, ValueAndTimestamp};
 
 /// Bytes of the timestamp before a value.
-pub(crate) const TIMESTAMP_BYTES: usize = 8;
+const TIMESTAMP_BYTES: usize = 8;
 
 /// Serde of [`ValueAndTimestamp`] as timestamped stores keep it (`ValueAndTimestampSerde`). In the changelog the value
 /// stands alone and the timestamp is the record's. A null value makes the whole null.
@@ -63,10 +63,4 @@ impl<V: 'static> Serde for ValueAndTimestampSerde<V> {
     fn for_topic(&self, topic: &str, is_key: bool) -> Self {
         ValueAndTimestampSerde { value: self.value.for_topic(topic, is_key) }
     }
-}
-
-/// What the changelog gets of a value in a timestamped store: the value alone, and its timestamp.
-pub(crate) fn split(stored: &[u8]) -> Option<(i64, &[u8])> {
-    let (timestamp, value) = stored.split_first_chunk::<TIMESTAMP_BYTES>()?;
-    Some((i64::from_be_bytes(*timestamp), value))
 }

@@ -1,19 +1,18 @@
 //! Versioned key-value stores (KIP-889), as processors use them: each key's value as it was at any time of the history.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::access::StoreAccess;
 use crate::backend::CommitBatch;
 use crate::budget::CacheBudget;
+use crate::building::{Plan, common_settings, invalid, layout_of};
 use crate::contract::{
-    CacheStats, RestoreRecord, StateStore, StoreBuilder, StoreContext, StoreEnvironment, StoreKind,
-    StoreSpec, StoreType,
+    CacheStats, RestoreRecord, StateStore, StoreBuilder, StoreContext, StoreEnvironment, StoreKind, StoreSpec,
 };
 use crate::key_value::Serdes;
 use crate::layers::Layers;
 use crate::rocks::BulkRestored;
-use crate::stores::{common_settings, default_spec, engine_of, layout_of};
+use crate::timings::StoreOperation;
 use crate::versions::Version;
 use crate::{DynSerde, Serde, StoreError, Stores};
 
@@ -79,6 +78,11 @@ impl<K: 'static, V: 'static> VersionedKeyValueStore<K, V> {
     /// # Errors
     /// [`StoreError::Serde`] and those of the database.
     pub fn get(&mut self, key: &K) -> Result<Option<VersionedRecord<V>>, StoreError> {
+        let _timer = self.layers.time(StoreOperation::Get);
+        self.read(key)
+    }
+
+    fn read(&mut self, key: &K) -> Result<Option<VersionedRecord<V>>, StoreError> {
         self.write_key(key)?;
         let latest = self.layers.latest_version(&self.key_buffer)?;
         latest.map_or(Ok(None), |version| self.decode(version))
@@ -90,7 +94,12 @@ impl<K: 'static, V: 'static> VersionedKeyValueStore<K, V> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn get_as_of(&mut self, key: &K, time: i64) -> Result<Option<VersionedRecord<V>>, StoreError> {
-        let latest = self.get(key)?;
+        let _timer = self.layers.time(StoreOperation::Get);
+        self.read_as_of(key, time)
+    }
+
+    fn read_as_of(&mut self, key: &K, time: i64) -> Result<Option<VersionedRecord<V>>, StoreError> {
+        let latest = self.read(key)?;
         if latest.as_ref().is_some_and(|latest| latest.timestamp <= time) {
             return Ok(latest);
         }
@@ -130,6 +139,17 @@ impl<K: 'static, V: 'static> VersionedKeyValueStore<K, V> {
         value: Option<&V>,
         timestamp: i64,
     ) -> Result<VersionedPut, StoreError> {
+        let _timer = self.layers.time(StoreOperation::Put);
+        self.write(cx, key, value, timestamp)
+    }
+
+    fn write(
+        &mut self,
+        cx: &mut StoreContext<'_>,
+        key: &K,
+        value: Option<&V>,
+        timestamp: i64,
+    ) -> Result<VersionedPut, StoreError> {
         self.write_key(key)?;
         let value = self.serdes.write_value(value, &mut self.value_buffer)?;
         let put = self.layers.put_version(cx.changelog, &self.key_buffer, value, timestamp)?;
@@ -150,8 +170,9 @@ impl<K: 'static, V: 'static> VersionedKeyValueStore<K, V> {
         key: &K,
         timestamp: i64,
     ) -> Result<Option<VersionedRecord<V>>, StoreError> {
-        let old = self.get_as_of(key, timestamp)?;
-        let put = self.put(cx, key, None, timestamp)?;
+        let _timer = self.layers.time(StoreOperation::Delete);
+        let old = self.read_as_of(key, timestamp)?;
+        let put = self.write(cx, key, None, timestamp)?;
         Ok(old.filter(|_| put != VersionedPut::TooOld))
     }
 
@@ -210,18 +231,12 @@ impl<K: 'static, V: 'static> StoreAccess<'_, VersionedKeyValueStore<K, V>> {
 
 /// Builds [`VersionedKeyValueStore`]s.
 pub struct VersionedKeyValueStoreBuilder<K, V> {
-    spec: StoreSpec,
-    key: DynSerde<K>,
-    value: DynSerde<V>,
+    plan: Plan<K, V>,
 }
 
 impl<K, V> Clone for VersionedKeyValueStoreBuilder<K, V> {
     fn clone(&self) -> Self {
-        VersionedKeyValueStoreBuilder {
-            spec: self.spec.clone(),
-            key: self.key.clone(),
-            value: self.value.clone(),
-        }
+        VersionedKeyValueStoreBuilder { plan: self.plan.clone() }
     }
 }
 
@@ -233,9 +248,9 @@ impl<K: 'static, V: 'static> VersionedKeyValueStoreBuilder<K, V> {
         key: DynSerde<K>,
         value: DynSerde<V>,
     ) -> Self {
-        let mut spec = default_spec(name, StoreKind::Versioned);
-        spec.retention_ms = Some(history_retention_ms);
-        VersionedKeyValueStoreBuilder { spec, key, value }
+        let mut plan = Plan::new(name, StoreKind::Versioned, key, value);
+        plan.spec.retention_ms = Some(history_retention_ms);
+        VersionedKeyValueStoreBuilder { plan }
     }
 
     common_settings!();
@@ -245,21 +260,21 @@ impl<K: 'static, V: 'static> StoreBuilder for VersionedKeyValueStoreBuilder<K, V
     type Store = VersionedKeyValueStore<K, V>;
 
     fn name(&self) -> &str {
-        &self.spec.name
+        &self.plan.spec.name
     }
 
     fn spec(&self) -> StoreSpec {
-        StoreSpec { caching: false, ..self.spec.clone() }
+        StoreSpec { caching: false, ..self.plan.spec.clone() }
     }
 
     fn build(&self, env: &StoreEnvironment) -> Result<Self::Store, StoreError> {
         let spec = self.spec();
         if let Some(retention @ ..0) = spec.retention_ms {
             let reason = format!("the history retention of {retention} ms is negative");
-            return Err(StoreError::InvalidStore { store: spec.name, reason });
+            return Err(invalid(&spec, reason));
         }
-        let engine = engine_of(&spec, env)?;
-        let serdes = Serdes::new(&spec, &self.key, &self.value, &env.changelog_topic);
+        let engine = self.plan.engine(&spec, env)?;
+        let serdes = Serdes::new(&spec, &self.plan.key, &self.plan.value, &env.changelog_topic);
         let layout = layout_of(&spec);
         let layers = Layers::new(Arc::new(spec), layout, engine, env)?;
         Ok(VersionedKeyValueStore { layers, serdes, key_buffer: Vec::new(), value_buffer: Vec::new() })

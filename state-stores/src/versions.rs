@@ -1,13 +1,23 @@
 //! How versions of a key lie in an engine: one row each, the newest first, and what becomes of those that are too old.
 //!
 //! ```text
-//! row     key length u32 | key | time, so that later ones come first  ->  01 value, or 00 for a deletion
+//! row     key length u32 | key | time, so that later ones come first  ->  01 or 02 and the value, or 00 for a deletion
 //! time    't'                                                         ->  greatest time that was put
 //! ```
 //!
 //! The JVM gathers versions in segments by the time that they are valid to; none of that is seen from outside. What is
 //! seen is here: a put older than the history retention is refused, a version counts until the next one's time, and
 //! questions about times before the retention are answered by the latest version only (`RocksDBVersionedStore`).
+//!
+//! One thing more is seen. The JVM keeps the newest value of a key apart from its history, and a deletion at the very time
+//! of that value takes it away, no more. If the history does not tell of that time either, nothing is left of it: a put of
+//! an earlier time then becomes the newest version. The history tells of the time if the value took the place of an older
+//! one or of a deletion at its time, or if an older version was put while it was the newest. A newest value of which this
+//! is not so is marked 02.
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use crate::StoreError;
 use crate::contract::ChangelogSink;
@@ -21,8 +31,10 @@ const TIME_BYTES: usize = 8;
 /// Where the observed time is kept: shorter than any row's key.
 pub(crate) const TIME_KEY: &[u8] = b"t";
 /// First byte of a row's value.
-const PRESENT: u8 = 1;
 const DELETED: u8 = 0;
+const PRESENT: u8 = 1;
+/// A newest value whose time nothing else tells of.
+const ALONE: u8 = 2;
 /// Rows that are looked at per put when old ones are removed: above one, so that removal keeps up.
 const SWEPT_PER_PUT: usize = 2;
 
@@ -37,22 +49,94 @@ pub(crate) struct Version {
 }
 
 /// What all rows of a key begin with.
-fn rows_of(key: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn rows_of(key: &[u8], out: &mut Vec<u8>) {
     // Kafka's records are below 2 GiB.
     out.extend_from_slice(&(key.len() as u32).to_be_bytes());
     out.extend_from_slice(key);
 }
 
 /// Appends the key of a row.
-pub(crate) fn row_key(key: &[u8], time: i64, out: &mut Vec<u8>) {
+fn row_key(key: &[u8], time: i64, out: &mut Vec<u8>) {
     rows_of(key, out);
     out.extend_from_slice(&descending(time));
 }
 
 /// Appends the value of a row.
-pub(crate) fn row_value(value: Option<&[u8]>, out: &mut Vec<u8>) {
-    out.push(if value.is_some() { PRESENT } else { DELETED });
+fn row_value(flag: u8, value: Option<&[u8]>, out: &mut Vec<u8>) {
+    out.push(flag);
     out.extend_from_slice(value.unwrap_or_default());
+}
+
+/// What a put does to the rows of its key.
+#[derive(Debug, PartialEq, Eq)]
+struct Effect {
+    /// The first byte of the row at the put's time; `None`: the row goes.
+    flag: Option<u8>,
+    /// The newest row, which is later, is not alone any more.
+    ties_newest: bool,
+}
+
+/// Decides what a put at `time` does, given the time and first byte of the newest row, and the time of the row after it.
+fn effect_of(newest: Option<(i64, u8)>, next: Option<i64>, time: i64, is_value: bool) -> Effect {
+    let unless_deleted = |flag: u8| if is_value { flag } else { DELETED };
+    let flag = match newest {
+        None => Some(unless_deleted(ALONE)),
+        Some((newest, before)) if newest < time => {
+            Some(unless_deleted(if before == DELETED { ALONE } else { PRESENT }))
+        }
+        Some((newest, ALONE)) if newest == time => is_value.then_some(ALONE),
+        Some(_) => Some(unless_deleted(PRESENT)),
+    };
+    let ties_newest = newest.is_some_and(|(newest, flag)| flag == ALONE && next == Some(newest));
+    Effect { flag, ties_newest }
+}
+
+/// Rows of one key in memory, to be changed by puts in their order.
+#[derive(Default)]
+pub(crate) struct History<'a> {
+    /// By time, newest first.
+    rows: BTreeMap<Reverse<i64>, Row<'a>>,
+}
+
+struct Row<'a> {
+    /// `None`: it is gone.
+    flag: Option<u8>,
+    value: Cow<'a, [u8]>,
+    changed: bool,
+}
+
+impl<'a> History<'a> {
+    /// Adds a row as it is in the engine.
+    pub(crate) fn add_row(&mut self, row: &[u8], value: &[u8]) {
+        if let (Some((_, time)), Some((&flag, value))) = (take_apart(row), value.split_first()) {
+            let value = Cow::Owned(value.to_vec());
+            self.rows.insert(Reverse(time), Row { flag: Some(flag), value, changed: false });
+        }
+    }
+
+    /// Puts a version.
+    pub(crate) fn put(&mut self, time: i64, value: Option<&'a [u8]>) {
+        let there = |(time, row): (&Reverse<i64>, &Row<'_>)| row.flag.map(|flag| (time.0, flag));
+        let newest = self.rows.iter().find_map(there);
+        let next = self.rows.range(..Reverse(time)).rev().find_map(there).map(|(time, _)| time);
+        let effect = effect_of(newest, next, time, value.is_some());
+        let value = Cow::Borrowed(value.unwrap_or_default());
+        self.rows.insert(Reverse(time), Row { flag: effect.flag, value, changed: true });
+        if let (true, Some((newest, _))) = (effect.ties_newest, newest)
+            && let Some(row) = self.rows.get_mut(&Reverse(newest))
+        {
+            (row.flag, row.changed) = (Some(PRESENT), true);
+        }
+    }
+
+    /// The rows that changed, in the order of their keys: key and value, no value where the row is gone. `rows_of_key` is
+    /// what all of their keys begin with.
+    pub(crate) fn changes(self, rows_of_key: &[u8]) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
+        self.rows.into_iter().filter(|(_, row)| row.changed).map(move |(time, row)| {
+            let value = row.flag.map(|flag| [&[flag], &*row.value].concat());
+            ([rows_of_key, &descending(time.0)].concat(), value)
+        })
+    }
 }
 
 fn descending(time: i64) -> [u8; TIME_BYTES] {
@@ -66,7 +150,7 @@ fn take_apart(row: &[u8]) -> Option<(&[u8], i64)> {
 }
 
 fn value_of(row_value: &[u8]) -> Option<&[u8]> {
-    row_value.split_first().filter(|(flag, _)| **flag == PRESENT).map(|(_, value)| value)
+    row_value.split_first().filter(|(flag, _)| **flag != DELETED).map(|(_, value)| value)
 }
 
 /// The removal of versions that nothing can ask for any more: some at each commit, round and round.
@@ -86,25 +170,66 @@ impl Layers {
         value: Option<&[u8]>,
         time: i64,
     ) -> Result<Option<Option<i64>>, StoreError> {
-        let admitted = self.below_open()?.admits_time(time);
-        let mut valid_to = None;
-        if admitted {
-            valid_to = self.next_version(key, time)?;
-            self.below_open()?.put_version(key, value, time);
-            self.sweep_state().puts += 1;
-        } else {
-            sink.record_dropped(&self.spec().name);
-        }
+        let valid_to = match self.below_open()?.admits_time(time) {
+            true => Some(self.store_version(key, value, time)?),
+            false => {
+                sink.record_dropped(&self.spec().name);
+                None
+            }
+        };
         // Refused ones are logged too: the changelog knows nothing of the retention.
         self.below_open()?.log_raw(sink, key, value, time)?;
-        Ok(admitted.then_some(valid_to))
+        Ok(valid_to)
+    }
+
+    /// Stores a version, and answers the time of the next one.
+    pub(crate) fn store_version(
+        &mut self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        time: i64,
+    ) -> Result<Option<i64>, StoreError> {
+        let (mut newest, mut next, mut alone) = (None, None, Vec::new());
+        self.visit_versions(key, i64::MAX, |version, row| {
+            if newest.is_none() {
+                let flag = row.first().copied().unwrap_or(DELETED);
+                newest = Some((version, flag));
+                if flag == ALONE && version > time {
+                    alone = row.to_vec();
+                }
+            }
+            if version > time {
+                next = Some(version);
+            }
+            version > time
+        })?;
+        let effect = effect_of(newest, next, time, value.is_some());
+        let below = self.below_open()?;
+        let mut row = Vec::with_capacity(LENGTH_BYTES + key.len() + TIME_BYTES);
+        row_key(key, time, &mut row);
+        below.buffer.clear();
+        match effect.flag {
+            Some(flag) => {
+                row_value(flag, value, &mut below.buffer);
+                below.overlay.put(&row, Some(&below.buffer));
+            }
+            None => below.overlay.put(&row, None),
+        }
+        if let (true, Some((newest, _)), Some(flag)) = (effect.ties_newest, newest, alone.first_mut()) {
+            *flag = PRESENT;
+            row.clear();
+            row_key(key, newest, &mut row);
+            below.overlay.put(&row, Some(&alone));
+        }
+        self.sweep_state().puts += 1;
+        Ok(next)
     }
 
     /// The newest version of a key: what it is now, a deletion too.
     pub(crate) fn latest_version(&mut self, key: &[u8]) -> Result<Option<Version>, StoreError> {
         let mut found = None;
-        self.visit_versions(key, i64::MAX, |time, value| {
-            found = Some(Version { time, value: value.map(<[u8]>::to_vec), valid_to: None });
+        self.visit_versions(key, i64::MAX, |time, row| {
+            found = Some(Version { time, value: value_of(row).map(<[u8]>::to_vec), valid_to: None });
             false
         })?;
         Ok(found)
@@ -119,8 +244,8 @@ impl Layers {
     ) -> Result<Vec<Version>, StoreError> {
         let mut found = Vec::new();
         let mut valid_to = self.next_version(key, to)?;
-        self.visit_versions(key, to, |time, value| {
-            found.push(Version { time, value: value.map(<[u8]>::to_vec), valid_to });
+        self.visit_versions(key, to, |time, row| {
+            found.push(Version { time, value: value_of(row).map(<[u8]>::to_vec), valid_to });
             valid_to = Some(time);
             time > from
         })?;
@@ -139,12 +264,12 @@ impl Layers {
         Ok(next)
     }
 
-    /// Versions of a key from the newest down, as long as `go_on` answers true; it gets time and value.
-    pub(crate) fn visit_versions(
+    /// Versions of a key from the newest down, as long as `go_on` answers true; it gets the time and the row's value.
+    fn visit_versions(
         &mut self,
         key: &[u8],
         from: i64,
-        mut go_on: impl FnMut(i64, Option<&[u8]>) -> bool,
+        mut go_on: impl FnMut(i64, &[u8]) -> bool,
     ) -> Result<(), StoreError> {
         let mut prefix = Vec::with_capacity(LENGTH_BYTES + key.len());
         rows_of(key, &mut prefix);
@@ -153,7 +278,7 @@ impl Layers {
         let mut rows = self.scan_all(&range)?;
         while let Some((row, value)) = rows.entry() {
             if let (Some((_, time)), Some(value)) = (take_apart(row), value)
-                && !go_on(time, value_of(value))
+                && !go_on(time, value)
             {
                 break;
             }

@@ -2,6 +2,7 @@
 
 use crate::StoreError;
 use crate::cursor::Cursor;
+use crate::timings::Timer;
 
 /// Entries of a store in order, borrowed from it.
 pub type StoreIterator<'a, T> = Box<dyn Iterator<Item = Result<T, StoreError>> + 'a>;
@@ -33,11 +34,18 @@ impl<T> Iterator for ReadView<T> {
 pub(crate) struct Entries<'a, T> {
     cursor: Option<Box<dyn Cursor + Send + 'a>>,
     decode: Decode<T>,
+    /// Runs as long as the iterator is there.
+    _timer: Option<Timer>,
 }
 
 impl<'a, T> Entries<'a, T> {
+    /// Counts the read, from the timer's start until the iterator is dropped.
+    pub(crate) fn timed(self, timer: Option<Timer>) -> Self {
+        Entries { _timer: timer, ..self }
+    }
+
     pub(crate) fn new(cursor: Box<dyn Cursor + Send + 'a>, decode: Decode<T>) -> Self {
-        Entries { cursor: Some(cursor), decode }
+        Entries { cursor: Some(cursor), decode, _timer: None }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::engine::Engine;
 use crate::key_value::Serdes;
 use crate::keys::{MAX_SEQ, TimedKey};
 use crate::rocks::BulkRestored;
-use crate::timed::TimedStore;
+use crate::timed::{TimedStore, timed_store_methods};
 use crate::view::{ReadView, StoreIterator};
 use crate::windowed::{Window, Windowed};
 use crate::{DynSerde, StoreError, ValueAndTimestamp};
@@ -170,25 +170,7 @@ impl<K: 'static, V: 'static> WindowStore<K, V> {
         self.window_size_ms
     }
 
-    /// Greatest window start that reached the layers below the cache, in ms; -1 before the first.
-    pub fn observed_stream_time(&self) -> i64 {
-        self.timed.layers.observed_stream_time()
-    }
-
-    /// Number of entries, as [`KeyValueStore::approximate_num_entries`](crate::KeyValueStore::approximate_num_entries).
-    pub fn approximate_num_entries(&self) -> u64 {
-        self.timed.layers.approximate_entries()
-    }
-
-    /// Whether a record cache stands before the store. A store that retains duplicates is never cached.
-    pub fn is_cached(&self) -> bool {
-        self.timed.layers.is_cached()
-    }
-
-    /// See [`KeyValueStore::forward_flushed`](crate::KeyValueStore::forward_flushed).
-    pub fn forward_flushed(&mut self, old_values: bool) {
-        self.timed.layers.forward_flushed(old_values);
-    }
+    timed_store_methods!();
 
     /// See [`KeyValueStore::pop_flushed`](crate::KeyValueStore::pop_flushed).
     ///

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use crate::{
-    BulkRestore, KeyValueStore, RocksDbConfigSetter, RocksDbResources, RocksDbSettings, StateStore,
-    StoreBuilder, StoreEnvironment, StoreError, StoreSpec, Stores, TaskBackend, TaskDb, ValueAndTimestamp,
+    BulkRestore, KeyValueStore, RestoreRecord, RocksDbConfigSetter, RocksDbResources, RocksDbSettings,
+    StateStore, StoreBuilder, StoreEnvironment, StoreError, StoreSpec, Stores, TaskBackend, TaskDb,
+    ValueAndTimestamp,
 };
 
 const TOPIC: &str = "app-counts-changelog";
@@ -20,6 +21,10 @@ fn environment(backend: &TaskBackend) -> StoreEnvironment {
     StoreEnvironment { backend: backend.clone(), ..StoreEnvironment::in_memory() }
 }
 
+fn record<'a>(key: &'a [u8], value: Option<&'a [u8]>, timestamp: i64) -> RestoreRecord<'a> {
+    RestoreRecord { key, value, timestamp, headers: crate::Headers::new(), partition: 0, offset: 0 }
+}
+
 #[test]
 fn a_bulk_restore_gives_what_the_changelog_says_whatever_was_there_before() {
     let directory = TempDir::new().unwrap();
@@ -27,18 +32,17 @@ fn a_bulk_restore_gives_what_the_changelog_says_whatever_was_there_before() {
     let backend = open(&directory, &[builder.spec()]).unwrap();
     // A restore that is broken off leaves a key that the changelog no longer has.
     let mut broken_off = BulkRestore::new(&backend, &builder.spec(), 1).unwrap();
-    broken_off.push(b"gone", Some(&1i64.to_be_bytes()), 1).unwrap();
+    broken_off.push(&record(b"gone", Some(&1i64.to_be_bytes()), 1)).unwrap();
     drop(broken_off);
 
     // A budget of three records or so: later chunks must hide earlier ones.
     let mut restore = BulkRestore::new(&backend, &builder.spec(), 150).unwrap();
     for round in 0..5i64 {
         for key in 0..10 {
-            restore
-                .push(format!("k{key}").as_bytes(), Some(&(round * 10 + key).to_be_bytes()), round)
-                .unwrap();
+            let (key, value) = (format!("k{key}"), (round * 10 + key).to_be_bytes());
+            restore.push(&record(key.as_bytes(), Some(&value), round)).unwrap();
         }
-        restore.push(b"k3", None, round).unwrap();
+        restore.push(&record(b"k3", None, round)).unwrap();
     }
     let restored = restore.finish(TOPIC, 0, 55).unwrap();
     assert_eq!((restored.records, restored.stream_time), (55, -1));
@@ -69,7 +73,7 @@ fn a_bulk_restore_of_windows_drops_what_has_expired_and_tells_the_time() {
     let mut restore = BulkRestore::new(&backend, &builder.spec(), 1 << 20).unwrap();
     for start in [0i64, 60_000, 250_000, 10, 200_000] {
         let key = [b"k".as_slice(), &start.to_be_bytes(), &[0; 4]].concat();
-        restore.push(&key, Some(&start.to_be_bytes()), start).unwrap();
+        restore.push(&record(&key, Some(&start.to_be_bytes()), start)).unwrap();
     }
     let restored = restore.finish(TOPIC, 0, 5).unwrap();
     store.bulk_restored(&restored);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{CACHES, Engine, Lossy, LossySerde, Task, cases};
+use super::{CACHES, Engine, Lossy, LossySerde, Task, cases, on_engine};
 use crate::{KeyValueStore, StoreBuilder, Stores};
 
 type Key = Vec<u8>;
@@ -65,10 +65,7 @@ struct Check {
 
 impl Check {
     fn new(engine: Engine, cache: Option<usize>) -> Self {
-        let mut builder = Stores::key_value::<Vec<u8>, LossySerde>("store");
-        if engine == Engine::Memory {
-            builder = builder.in_memory();
-        }
+        let mut builder = on_engine!(Stores::key_value::<Vec<u8>, LossySerde>("store"), engine);
         if cache.is_some() {
             builder = builder.with_caching_enabled();
         }
@@ -187,6 +184,7 @@ proptest! {
     #[test]
     fn a_store_in_memory_is_a_map(ops in prop::collection::vec(op(), 1..120), cache in 0..CACHES.len()) {
         check(Engine::Memory, CACHES[cache], &ops);
+        check(Engine::Own, CACHES[cache], &ops);
     }
 }
 

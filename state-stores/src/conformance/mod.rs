@@ -3,8 +3,10 @@
 
 mod crash;
 mod database;
+mod headers;
 mod key_value;
 mod lru;
+mod own;
 mod session;
 mod vectors;
 mod versioned;
@@ -18,9 +20,8 @@ use tempfile::TempDir;
 
 use crate::testing::{Logged, RecordedChangelog};
 use crate::{
-    CacheBudget, ChangelogId, RecordContext, RestoreRecord, RocksDbResources, RocksDbSettings, Serde,
-    SerdeError, StateStore, StoreContext, StoreEnvironment, StoreSpec, TaskBackend, TaskDb,
-    UncommittedBudget,
+    CacheBudget, ChangelogId, RecordContext, RocksDbResources, RocksDbSettings, Serde, SerdeError,
+    StateStore, StoreContext, StoreEnvironment, StoreSpec, TaskBackend, TaskDb, UncommittedBudget,
 };
 
 /// A number of random cases, unless `PROPTEST_CASES` says another; a failure prints its case.
@@ -34,7 +35,29 @@ pub(crate) fn cases(cases: u32) -> ProptestConfig {
 pub(crate) enum Engine {
     Rocks,
     Memory,
+    /// In a store of the user's own, which follows the rules of those in memory.
+    Own,
 }
+
+impl Engine {
+    pub(crate) fn is_in_memory(self) -> bool {
+        self != Engine::Rocks
+    }
+}
+
+/// The builder, told where the store is kept.
+macro_rules! on_engine {
+    ($builder:expr, $engine:expr) => {
+        match $engine {
+            $crate::conformance::Engine::Rocks => $builder,
+            $crate::conformance::Engine::Memory => $builder.in_memory(),
+            $crate::conformance::Engine::Own => {
+                $builder.with_bytes_store(|_| $crate::conformance::own::Sorted::default())
+            }
+        }
+    };
+}
+pub(crate) use on_engine;
 
 /// Sizes of cache that matter: off, too small for anything, room for one entry, for some, for all.
 pub(crate) const CACHES: [Option<usize>; 5] = [None, Some(1), Some(70), Some(400), Some(1 << 20)];
@@ -49,7 +72,7 @@ pub(crate) struct Task<S> {
     generation: u32,
     resources: Arc<RocksDbResources>,
     cache_bytes: usize,
-    backend: TaskBackend,
+    pub(crate) backend: TaskBackend,
     pub(crate) store: Option<S>,
     /// The changelog topic; records from `committed` on are of the running transaction.
     pub(crate) changelog: RecordedChangelog,
@@ -100,7 +123,7 @@ impl<S: StateStore> Task<S> {
                 let db = TaskDb::open(self.path(), stores, &self.resources, None).unwrap();
                 TaskBackend::Rocks(Arc::new(db))
             }
-            Engine::Memory => TaskBackend::Memory,
+            Engine::Memory | Engine::Own => TaskBackend::Memory,
         };
         let env = StoreEnvironment {
             backend: self.backend.clone(),
@@ -176,14 +199,9 @@ impl<S: StateStore> Task<S> {
         let offset = offsets.get(&(TOPIC.to_owned(), 0)).map_or(0, |&offset| offset as usize);
         assert!(offset <= self.committed, "the database is ahead of the changelog");
         let tail = self.changelog.records[offset..].to_vec();
-        self.store.as_mut().unwrap().restore(&mut tail.iter().map(restore_record)).unwrap();
+        self.store.as_mut().unwrap().restore(&mut tail.iter().map(Logged::restore)).unwrap();
         self.commit();
     }
-}
-
-pub(crate) fn restore_record(logged: &Logged) -> RestoreRecord<'_> {
-    let timestamp = logged.timestamp.unwrap_or(0);
-    RestoreRecord { key: &logged.key, value: logged.value.as_deref(), timestamp }
 }
 
 /// The list of files first: what it names stays, while a newer list would name files that were not copied.

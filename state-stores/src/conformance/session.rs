@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{CACHES, Engine, Lossy, LossySerde, Task, cases};
+use super::{CACHES, Engine, Lossy, LossySerde, Task, cases, on_engine};
 use crate::{SessionStore, StoreBuilder, Stores, Window, Windowed};
 
 const RETENTION_MS: i64 = 100_000;
@@ -86,7 +86,7 @@ impl Model {
         self.logged = self.logged.max(end);
         let live = match engine {
             Engine::Rocks => end / SEGMENT_MS >= (self.observed - RETENTION_MS) / SEGMENT_MS,
-            Engine::Memory => end > self.observed - RETENTION_MS,
+            Engine::Memory | Engine::Own => end > self.observed - RETENTION_MS,
         };
         match value {
             _ if !live => self.dropped += 1,
@@ -127,10 +127,7 @@ struct Check {
 
 impl Check {
     fn new(engine: Engine, cache: Option<usize>) -> Self {
-        let mut builder = Stores::session::<Vec<u8>, LossySerde>("store", RETENTION_MS);
-        if engine == Engine::Memory {
-            builder = builder.in_memory();
-        }
+        let mut builder = on_engine!(Stores::session::<Vec<u8>, LossySerde>("store", RETENTION_MS), engine);
         if cache.is_some() {
             builder = builder.with_caching_enabled();
         }
@@ -173,11 +170,11 @@ impl Check {
                 }
                 self.go_back();
                 // Restored as by puts, removals like the others (`InMemorySessionStore`'s restore callback).
-                if self.engine == Engine::Memory {
+                if self.engine.is_in_memory() {
                     self.current.observed = self.current.logged;
                     self.committed = self.current.clone();
                 }
-                self.exact &= self.engine == Engine::Memory;
+                self.exact &= self.engine.is_in_memory();
             }
         }
         if self.exact {
@@ -292,6 +289,7 @@ proptest! {
         cache in 0..CACHES.len(),
     ) {
         check(Engine::Memory, CACHES[cache], &ops);
+        check(Engine::Own, CACHES[cache], &ops);
     }
 }
 

@@ -3,7 +3,6 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::restore_record;
 use crate::keys::{KeyLayout, Schema, TimedKey};
 use crate::testing::{Logged, RecordedChangelog};
 use crate::{
@@ -114,7 +113,7 @@ fn check_changelog(case: &Value, stored: &ValueAndTimestamp<Option<String>>) {
     assert_eq!(changelog.records, [logged]);
 
     let mut restored = builder.build(&env).unwrap();
-    restored.restore(&mut changelog.records.iter().map(restore_record)).unwrap();
+    restored.restore(&mut changelog.records.iter().map(Logged::restore)).unwrap();
     let expected = stored.value.is_some().then(|| stored.clone());
     assert_eq!(restored.get(&"k".to_owned()).unwrap(), expected);
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Engine, TOPIC, Task, cases, restore_record};
+use super::{Engine, TOPIC, Task, cases, on_engine};
+use crate::testing::Logged;
 use crate::{
-    BulkRestore, RestoreRecord, StateStore, StoreBuilder, Stores, VersionedKeyValueStore,
-    VersionedKeyValueStoreBuilder, VersionedPut,
+    BulkRestore, StateStore, StoreBuilder, Stores, VersionedKeyValueStore, VersionedKeyValueStoreBuilder,
+    VersionedPut,
 };
 
 type Key = Vec<u8>;
@@ -51,15 +52,97 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// The JVM's store with one segment for all of history: the newest value apart, and a row of versions that follow one
+/// another up to `next`, at which a deletion is implied.
 #[derive(Debug, Clone)]
 struct Model {
-    versions: BTreeMap<Key, BTreeMap<i64, Option<i64>>>,
+    keys: BTreeMap<Key, Versions>,
     observed: i64,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Versions {
+    latest: Option<(i64, i64)>,
+    history: Option<Segment>,
+}
+
+#[derive(Debug, Clone)]
+struct Segment {
+    next: i64,
+    /// Time and value, oldest first; none where only the deletion is known.
+    records: Vec<(i64, Option<i64>)>,
+}
+
+impl Segment {
+    fn min(&self) -> i64 {
+        self.records.first().map_or(self.next, |(time, _)| *time)
+    }
+
+    /// The version that counts at `time`: its index, and until when.
+    fn find(&self, time: i64) -> Option<(usize, i64)> {
+        let index = self.records.partition_point(|(from, _)| *from <= time).checked_sub(1)?;
+        let valid_to = self.records.get(index + 1).map_or(self.next, |(from, _)| *from);
+        (time < valid_to).then_some((index, valid_to))
+    }
+}
+
+impl Versions {
+    fn insert_as_latest(&mut self, from: i64, to: i64, value: Option<i64>) {
+        let segment = self.history.get_or_insert(Segment { next: from, records: Vec::new() });
+        if segment.next != from {
+            segment.records.push((segment.next, None));
+        }
+        segment.records.push((from, value));
+        segment.next = to;
+    }
+
+    /// Answers until when the version counts.
+    fn put(&mut self, time: i64, value: Option<i64>) -> Option<i64> {
+        let mut found = None;
+        if let Some((latest, old)) = self.latest {
+            if time >= latest {
+                if time > latest {
+                    self.insert_as_latest(latest, time, Some(old));
+                }
+                self.latest = value.map(|value| (time, value));
+                return None;
+            }
+            found = Some(latest);
+        }
+        if let Some(segment) = self.history.as_mut().filter(|segment| segment.next > time) {
+            if let Some((index, valid_to)) = segment.find(time) {
+                match segment.records[index].0 == time {
+                    true => segment.records[index].1 = value,
+                    false => segment.records.insert(index + 1, (time, value)),
+                }
+                return Some(valid_to);
+            }
+            found = Some(segment.min());
+        }
+        self.finish_put(time, value, found);
+        found
+    }
+
+    fn finish_put(&mut self, time: i64, value: Option<i64>, found: Option<i64>) {
+        match (found, value, &mut self.history) {
+            (None, Some(value), _) => self.latest = Some((time, value)),
+            (None, None, None) => self.history = Some(Segment { next: time, records: Vec::new() }),
+            (None, None, Some(segment)) if segment.next == time => {}
+            (None, None, Some(segment)) => {
+                segment.records.push((segment.next, None));
+                segment.next = time;
+            }
+            (Some(_), value, Some(segment)) if segment.next > time => {
+                segment.records.insert(0, (time, value));
+            }
+            (Some(found), value, _) => self.insert_as_latest(time, found, value),
+        }
+    }
 }
 
 impl Model {
     fn new() -> Self {
-        Model { versions: BTreeMap::new(), observed: -1 }
+        Model { keys: BTreeMap::new(), observed: -1 }
     }
 
     fn put(&mut self, key: &Key, value: Option<i64>, time: i64) -> VersionedPut {
@@ -67,15 +150,12 @@ impl Model {
             return VersionedPut::TooOld;
         }
         self.observed = self.observed.max(time);
-        let versions = self.versions.entry(key.clone()).or_default();
-        versions.insert(time, value);
-        let next = versions.range(time + 1..).next();
-        next.map_or(VersionedPut::Latest, |(next, _)| VersionedPut::ValidTo(*next))
+        let valid_to = self.keys.entry(key.clone()).or_default().put(time, value);
+        valid_to.map_or(VersionedPut::Latest, VersionedPut::ValidTo)
     }
 
     fn get(&self, key: &Key) -> Option<(i64, i64)> {
-        let (time, value) = self.versions.get(key)?.last_key_value()?;
-        value.map(|value| (value, *time))
+        self.keys.get(key)?.latest.map(|(time, value)| (value, time))
     }
 
     fn get_as_of(&self, key: &Key, time: i64) -> Option<(i64, i64)> {
@@ -85,14 +165,14 @@ impl Model {
         if time < self.observed - HISTORY_MS {
             return None;
         }
-        let (since, value) = self.versions.get(key)?.range(..=time).next_back()?;
-        value.map(|value| (value, *since))
+        let segment = self.keys.get(key)?.history.as_ref()?;
+        let (since, value) = segment.records[segment.find(time)?.0];
+        value.map(|value| (value, since))
     }
 }
 
 fn builder(engine: Engine) -> VersionedKeyValueStoreBuilder<Key, i64> {
-    let builder = Stores::versioned_key_value::<Vec<u8>, i64>("store", HISTORY_MS);
-    if engine == Engine::Memory { builder.in_memory() } else { builder }
+    on_engine!(Stores::versioned_key_value::<Vec<u8>, i64>("store", HISTORY_MS), engine)
 }
 
 fn task(engine: Engine) -> Task<Store> {
@@ -103,7 +183,7 @@ fn task(engine: Engine) -> Task<Store> {
 /// All that can be asked of a store.
 fn answers(store: &mut Store, model: &Model) -> Vec<Option<(i64, i64)>> {
     let mut answers = Vec::new();
-    for key in model.versions.keys() {
+    for key in model.keys.keys() {
         answers.push(store.get(key).unwrap().map(|found| (found.value, found.timestamp)));
         for time in 0..END {
             answers.push(store.get_as_of(key, time).unwrap().map(|found| (found.value, found.timestamp)));
@@ -176,17 +256,16 @@ fn check_versions(store: &mut Store, model: &Model, key: &Key, from: i64, to: i6
 fn check_restored(engine: Engine, task: &Task<Store>, model: &Model, expected: &[Option<(i64, i64)>]) {
     let mut restored = self::task(engine);
     let records = &task.changelog.records;
-    restored.access().0.restore(&mut records.iter().map(restore_record)).unwrap();
+    restored.access().0.restore(&mut records.iter().map(Logged::restore)).unwrap();
     assert_eq!(answers(restored.access().0, model), expected);
-    if engine == Engine::Memory {
+    if engine.is_in_memory() {
         return;
     }
     let mut restored = self::task(engine);
     let builder = builder(engine);
     let mut bulk = BulkRestore::new(&restored.backend, &builder.spec(), 200).unwrap();
     for logged in records {
-        let RestoreRecord { key, value, timestamp } = restore_record(logged);
-        bulk.push(key, value, timestamp).unwrap();
+        bulk.push(&logged.restore()).unwrap();
     }
     let done = bulk.finish(TOPIC, 0, records.len() as i64).unwrap();
     let store = restored.access().0;
@@ -200,6 +279,7 @@ proptest! {
     #[test]
     fn versions_in_memory_are_a_map_by_time(ops in prop::collection::vec(op(), 1..120)) {
         check(Engine::Memory, &ops);
+        check(Engine::Own, &ops);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{CACHES, Engine, Lossy, LossySerde, Task, cases};
+use super::{CACHES, Engine, Lossy, LossySerde, Task, cases, on_engine};
 use crate::{StoreBuilder, Stores, WindowStore, Windowed};
 
 const RETENTION_MS: i64 = 100_000;
@@ -91,7 +91,7 @@ impl Model {
         self.observed = self.observed.max(entry.start);
         let live = match engine {
             Engine::Rocks => entry.start / SEGMENT_MS >= (self.observed - RETENTION_MS) / SEGMENT_MS,
-            Engine::Memory => entry.start > self.observed - RETENTION_MS,
+            Engine::Memory | Engine::Own => entry.start > self.observed - RETENTION_MS,
         };
         match value {
             _ if !live => self.dropped += 1,
@@ -135,10 +135,8 @@ struct Check {
 
 impl Check {
     fn new(engine: Engine, cache: Option<usize>, duplicates: bool) -> Self {
-        let mut builder = Stores::window::<Vec<u8>, LossySerde>("store", RETENTION_MS, SIZE_MS);
-        if engine == Engine::Memory {
-            builder = builder.in_memory();
-        }
+        let mut builder =
+            on_engine!(Stores::window::<Vec<u8>, LossySerde>("store", RETENTION_MS, SIZE_MS), engine);
         if cache.is_some() {
             builder = builder.with_caching_enabled();
         }
@@ -181,7 +179,7 @@ impl Check {
                 }
                 self.go_back();
                 self.seq = 0;
-                self.exact &= self.engine == Engine::Memory;
+                self.exact &= self.engine.is_in_memory();
             }
         }
         if self.exact {
@@ -201,7 +199,7 @@ impl Check {
             self.seq += 1;
         }
         // A null put of a store that retains duplicates is logged and nothing else; in memory its time counts.
-        if value.is_some() || !self.duplicates || self.engine == Engine::Memory {
+        if value.is_some() || !self.duplicates || self.engine.is_in_memory() {
             self.current.put(self.engine, Entry { key: key.clone(), start, seq: self.seq }, value);
         }
         if self.exact {
@@ -297,11 +295,13 @@ proptest! {
         cache in 0..CACHES.len(),
     ) {
         check(Engine::Memory, CACHES[cache], false, &ops);
+        check(Engine::Own, CACHES[cache], false, &ops);
     }
 
     #[test]
     fn duplicates_in_memory_are_all_kept(ops in prop::collection::vec(op(), 1..80)) {
         check(Engine::Memory, None, true, &ops);
+        check(Engine::Own, None, true, &ops);
     }
 }
 

@@ -15,12 +15,13 @@ use super::engine::RocksCursor;
 use super::meta::{CHANGELOG_OFFSET, partition_key};
 use crate::StoreError;
 use crate::backend::TaskBackend;
-use crate::contract::StoreSpec;
-use crate::cursor::{Cursor, KeyRange, successor};
+use crate::building::layout_of;
+use crate::contract::{RestoreRecord, StoreSpec};
+use crate::cursor::{Cursor, KeyRange};
 use crate::expiry::Expiry;
 use crate::keys::KeyLayout;
-use crate::stores::layout_of;
-use crate::versions;
+use crate::value_format::ValueFormat;
+use crate::versions::{self, History};
 
 /// See the module. It can be on another thread than the task, which must leave the store alone meanwhile.
 pub struct BulkRestore {
@@ -34,6 +35,8 @@ pub struct BulkRestore {
     files: u32,
     records: u64,
     key_buffer: Vec<u8>,
+    /// What stands before a value in the store: timestamp, headers.
+    before_value: Vec<u8>,
 }
 
 /// What a bulk restore did; the store is told by [`StateStore::bulk_restored`](crate::StateStore::bulk_restored).
@@ -78,17 +81,19 @@ impl BulkRestore {
             files: 0,
             records: 0,
             key_buffer: Vec::new(),
+            before_value: Vec::new(),
         };
         restore.clear_store()?;
         Ok(restore)
     }
 
-    /// Adds a record of the changelog: its key, its value (`None`: tombstone) and its timestamp.
+    /// Adds a record of the changelog.
     ///
     /// # Errors
     /// [`StoreError::BadChangelogRecord`] for a key that is none of the store's; those of the database when the chunk
     /// is full.
-    pub fn push(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: i64) -> Result<(), StoreError> {
+    pub fn push(&mut self, record: &RestoreRecord<'_>) -> Result<(), StoreError> {
+        let RestoreRecord { key, value, timestamp, .. } = *record;
         self.records += 1;
         if value.is_none() && self.spec.retain_duplicates {
             return Ok(());
@@ -96,14 +101,16 @@ impl BulkRestore {
         if self.layout == KeyLayout::Versions {
             if self.expiry.as_mut().is_none_or(|expiry| expiry.admits(timestamp)) {
                 self.key_buffer.clear();
-                versions::row_key(key, timestamp, &mut self.key_buffer);
-                let mut row = Vec::with_capacity(1 + value.map_or(0, <[u8]>::len));
-                versions::row_value(value, &mut row);
-                self.chunk.push(&self.key_buffer, Some(&row), None);
+                versions::rows_of(key, &mut self.key_buffer);
+                // Tombstones are versions, too.
+                let mut put = timestamp.to_be_bytes().to_vec();
+                put.push(u8::from(value.is_some()));
+                self.chunk.push(&self.key_buffer, &put, Some(value.unwrap_or_default()));
             }
             return if self.chunk.bytes() >= self.budget_bytes { self.ingest() } else { Ok(()) };
         }
-        let timestamp = self.spec.kind.is_timestamped().then_some(timestamp);
+        self.before_value.clear();
+        ValueFormat::of(self.spec.kind).begin(timestamp, &record.headers, &mut self.before_value);
         if let Some(expiry) = &mut self.expiry {
             self.key_buffer.clear();
             if !self.layout.physical_key(key, &mut self.key_buffer) {
@@ -116,9 +123,9 @@ impl BulkRestore {
             if !expiry.admits(time) {
                 return Ok(());
             }
-            self.chunk.push(&self.key_buffer, value, timestamp);
+            self.chunk.push(&self.key_buffer, &self.before_value, value);
         } else {
-            self.chunk.push(key, value, timestamp);
+            self.chunk.push(key, &self.before_value, value);
         }
         if self.chunk.bytes() >= self.budget_bytes { self.ingest() } else { Ok(()) }
     }
@@ -150,10 +157,8 @@ impl BulkRestore {
 
     /// A restore that was broken off leaves keys whose tombstones the changelog may have lost since.
     fn clear_store(&self) -> Result<(), StoreError> {
-        let last = RocksCursor::new(&self.db, &self.spec.name, &KeyRange::default(), true)?;
-        let Some((last, _)) = last.entry() else { return Ok(()) };
         let mut batch = WriteBatch::default();
-        batch.delete_range_cf(self.db.family(&self.spec.name)?, Vec::new(), successor(last.to_vec()));
+        self.db.empty_store(&self.spec.name, &mut batch)?;
         self.db.write(batch, 1)
     }
 
@@ -168,9 +173,14 @@ impl BulkRestore {
         let path = directory.join(format!("{}-{}.sst", self.spec.name, self.files));
         self.files += 1;
         let options = self.db.store_options(&self.spec.name);
-        let written = self.write_chunk(&options, &path);
+        let written = match self.layout {
+            KeyLayout::Versions => self.write_versions(&options, &path),
+            _ => self
+                .write_chunk(&options, &path)
+                .map_err(|error| self.db.error("writing a restored chunk", error)),
+        };
         self.chunk.clear();
-        written.map_err(|error| self.db.error("writing a restored chunk", error))?;
+        written?;
         let mut ingest = IngestExternalFileOptions::default();
         ingest.set_move_files(true);
         self.db
@@ -187,6 +197,39 @@ impl BulkRestore {
             None => writer.delete(key),
         })?;
         writer.finish()
+    }
+}
+
+/// Versions: what a put does depends on those before it, so they are done over again, key by key.
+impl BulkRestore {
+    fn write_versions(&mut self, options: &Options, path: &std::path::Path) -> Result<(), StoreError> {
+        let (db, store, is_first) = (Arc::clone(&self.db), self.spec.name.clone(), self.files == 1);
+        let failed = |error| db.error("writing a restored chunk", error);
+        let mut writer = SstFileWriter::create(options);
+        writer.open(path).map_err(failed)?;
+        self.chunk.for_each_key(|key, puts| {
+            let mut history = History::default();
+            if !is_first {
+                let mut rows = RocksCursor::new(&db, &store, &KeyRange::of_prefix(key), false)?;
+                while let Some((row, value)) = rows.entry() {
+                    history.add_row(row, value.unwrap_or_default());
+                    rows.advance()?;
+                }
+            }
+            for put in puts.iter().rev() {
+                if let Some((time, &[is_there, ref value @ ..])) = put.split_first_chunk() {
+                    history.put(i64::from_be_bytes(*time), (is_there != 0).then_some(value));
+                }
+            }
+            for (row, value) in history.changes(key) {
+                match value {
+                    Some(value) => writer.put(row, value).map_err(failed)?,
+                    None => writer.delete(row).map_err(failed)?,
+                }
+            }
+            Ok(())
+        })?;
+        writer.finish().map_err(failed)
     }
 }
 
@@ -230,16 +273,15 @@ impl Chunk {
         self.entries.clear();
     }
 
-    fn push(&mut self, key: &[u8], value: Option<&[u8]>, timestamp: Option<i64>) {
+    fn push(&mut self, key: &[u8], before_value: &[u8], value: Option<&[u8]>) {
         let position = self.bytes.len();
-        let timestamp = timestamp.filter(|_| value.is_some()).map(i64::to_be_bytes);
-        let timestamp = timestamp.as_ref().map_or(&[][..], <[u8; 8]>::as_slice);
+        let before_value = if value.is_some() { before_value } else { &[] };
         // Kafka's records are below 2 GiB.
-        let value_length = value.map_or(TOMBSTONE, |value| (timestamp.len() + value.len()) as u32);
+        let value_length = value.map_or(TOMBSTONE, |value| (before_value.len() + value.len()) as u32);
         self.bytes.extend_from_slice(&(key.len() as u32).to_ne_bytes());
         self.bytes.extend_from_slice(&value_length.to_ne_bytes());
         self.bytes.extend_from_slice(key);
-        self.bytes.extend_from_slice(timestamp);
+        self.bytes.extend_from_slice(before_value);
         self.bytes.extend_from_slice(value.unwrap_or_default());
         self.entries.push(Entry { prefix: prefix_of(key), position });
     }
@@ -282,6 +324,18 @@ impl Chunk {
         Ok(())
     }
 
+    /// Visits each key in order, with all values of it, newest first.
+    fn for_each_key<E>(&mut self, mut visit: impl FnMut(&[u8], &[&[u8]]) -> Result<(), E>) -> Result<(), E> {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.sort_unstable_by(|a, b| self.compare(a, b));
+        for group in entries.chunk_by(|a, b| self.record(a.position).0 == self.record(b.position).0) {
+            let values: Vec<&[u8]> =
+                group.iter().map(|entry| self.record(entry.position).1.unwrap_or_default()).collect();
+            visit(self.record(group[0].position).0, &values)?;
+        }
+        Ok(())
+    }
+
     fn compare(&self, a: &Entry, b: &Entry) -> Ordering {
         a.prefix.cmp(&b.prefix).then_with(|| {
             let (a_key, b_key) = (self.record(a.position).0, self.record(b.position).0);
@@ -313,7 +367,7 @@ mod tests {
             (b"longer than eight", Some(b"5")),
         ];
         for (key, value) in records {
-            chunk.push(key, value, Some(0));
+            chunk.push(key, &[0; 8], value);
         }
         let mut seen = Vec::new();
         let visited: Result<(), ()> = chunk.for_each_newest(|key, value| {

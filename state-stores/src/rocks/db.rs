@@ -91,6 +91,7 @@ impl TaskDb {
             flushed_at: Mutex::new(Instant::now()),
         };
         db.check_format()?;
+        db.check_store_formats(stores)?;
         // Left by a bulk restore that was killed.
         let _ = std::fs::remove_dir_all(db.ingest_directory());
         Ok(db)
@@ -129,6 +130,38 @@ impl TaskDb {
     /// Those of the database.
     pub fn stream_time(&self) -> Result<Option<i64>, StoreError> {
         self.number(STREAM_TIME_KEY)
+    }
+
+    /// The numbers that RocksDB keeps of each store, as Kafka Streams names them in its metrics (`RocksDBMetrics`).
+    pub const PROPERTIES: &'static [&'static str] = &[
+        "num-entries-active-mem-table",
+        "num-deletes-active-mem-table",
+        "num-entries-imm-mem-tables",
+        "num-deletes-imm-mem-tables",
+        "num-immutable-mem-table",
+        "cur-size-active-mem-table",
+        "cur-size-all-mem-tables",
+        "size-all-mem-tables",
+        "mem-table-flush-pending",
+        "num-running-flushes",
+        "compaction-pending",
+        "num-running-compactions",
+        "estimate-pending-compaction-bytes",
+        "total-sst-files-size",
+        "live-sst-files-size",
+        "num-live-versions",
+        "block-cache-capacity",
+        "block-cache-usage",
+        "block-cache-pinned-usage",
+        "estimate-num-keys",
+        "estimate-table-readers-mem",
+        "background-errors",
+    ];
+
+    /// One of the [`PROPERTIES`](Self::PROPERTIES) of a store; `None`: RocksDB does not know it, or not the store.
+    pub fn property(&self, store: &str, property: &str) -> Option<u64> {
+        let family = self.db.cf_handle(store)?;
+        self.db.property_int_value_cf(family, &format!("rocksdb.{property}")).ok().flatten()
     }
 
     /// Writes memtables to disk: what is committed now survives a crash. To be called at close; commits do it on

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! format-version                           i64
+//! store-format/<store>                     text, see `formats`
 //! stream-time                              i64, ms
 //! changelog-offset/<partition>/<topic>     i64, next offset to restore
 //! position/<partition>/<topic>             i64, next offset to process
@@ -17,6 +18,7 @@ pub(super) const FORMAT_VERSION: i64 = 1;
 pub(super) const FORMAT_KEY: &[u8] = b"format-version";
 pub(crate) const STREAM_TIME_KEY: &[u8] = b"stream-time";
 pub(crate) const CHANGELOG_OFFSET: &str = "changelog-offset/";
+pub(super) const STORE_FORMAT: &str = "store-format/";
 pub(crate) const POSITION: &str = "position/";
 
 /// A topic's partition.

@@ -4,6 +4,7 @@ mod bulk;
 mod db;
 mod engine;
 mod error;
+mod formats;
 pub(crate) mod meta;
 mod options;
 

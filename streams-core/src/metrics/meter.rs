@@ -13,8 +13,9 @@ pub(super) struct Namer {
 }
 
 impl Namer {
-    pub(super) fn new(group: &'static str, tags: &[(&'static str, &str)]) -> Self {
-        let labels = tags.iter().map(|(name, value)| Label::new(*name, (*value).to_owned())).collect();
+    pub(super) fn new(group: &'static str, tags: &[(&str, &str)]) -> Self {
+        let label = |(name, value): &(&str, &str)| Label::new((*name).to_owned(), (*value).to_owned());
+        let labels = tags.iter().map(label).collect();
         Namer { group, labels }
     }
 
@@ -106,6 +107,17 @@ impl Latency {
             calls: Meter::new(namer, name),
             nanos: Values::scaled(namer, &format!("{name}-latency"), 1e-6),
         }
+    }
+
+    /// As [`new`](Self::new), with times in nanoseconds, as those of stores are.
+    pub(super) fn in_nanos(namer: &Namer, name: &str) -> Self {
+        Latency { calls: Meter::new(namer, name), nanos: Values::new(namer, &format!("{name}-latency")) }
+    }
+
+    /// Counts `calls` that together took `nanos`, the longest of them `max_nanos`.
+    pub fn add_with_max(&mut self, calls: u64, nanos: u64, max_nanos: u64) {
+        self.calls.add(calls);
+        self.nanos.add_with_max(calls, nanos, max_nanos);
     }
 
     /// Counts `calls` that together took `nanos`. Their average counts as the longest: where each matters, give one at a time.

@@ -141,3 +141,43 @@ fn at_level_debug_lateness_and_cache_hits_show() {
         "kafka.streams.stream-record-cache-metrics.hit-ratio{thread-id=t,task-id=0_0,record-cache-id=counts}";
     assert_eq!(kept.gauge(cache), 0.75);
 }
+
+#[test]
+fn stores_have_the_tags_of_their_kind_and_times_in_nanoseconds() {
+    use kstreams_state_stores::{StateStore, StoreBuilder, StoreEnvironment, Stores};
+
+    let kept = Kept::default();
+    let builder = Stores::key_value::<String, i64>("counts");
+    let spec = builder.spec();
+    let mut store = builder.build(&StoreEnvironment::in_memory()).unwrap();
+    metrics::with_local_recorder(&kept, || {
+        let info = MetricsRecordingLevel::Info;
+        assert!(
+            StoreMetrics::new("t", "0_0", &spec, false, info).is_none(),
+            "nothing is timed at level INFO"
+        );
+        let mut metrics = StoreMetrics::new("t", "0_0", &spec, false, MetricsRecordingLevel::Debug).unwrap();
+        metrics.flush(None, 0);
+        store.record_times(metrics.times());
+        store.get(&"a".to_owned()).unwrap();
+        store.get(&"b".to_owned()).unwrap();
+        metrics.flush(None, 1_000);
+        let mut buffer = StoreMetrics::new("t", "0_0", &spec, true, MetricsRecordingLevel::Debug).unwrap();
+        buffer.flush(Some((3, 90)), 0);
+        buffer.flush(Some((5, 110)), 1_000);
+        let database = RocksDbMetrics::new("t", "0_0", &spec, &["estimate-num-keys", "unheard-of"]);
+        database.show(|property| (property == "estimate-num-keys").then_some(7));
+    });
+    let name = |metric: &str| {
+        format!(
+            "kafka.streams.stream-state-metrics.{metric}{{thread-id=t,task-id=0_0,rocksdb-state-id=counts}}"
+        )
+    };
+    assert_eq!(kept.gauge(&name("get-rate")), 2.0);
+    let (average, longest) = (kept.gauge(&name("get-latency-avg")), kept.gauge(&name("get-latency-max")));
+    assert!(average >= 1.0 && longest >= average, "{average} ns, {longest} ns at most");
+    assert_eq!(kept.gauge(&name("put-rate")), 0.0);
+    assert_eq!(kept.gauge(&name("suppression-buffer-count-avg")), 4.0);
+    assert_eq!(kept.gauge(&name("suppression-buffer-size-max")), 110.0);
+    assert_eq!(kept.gauge(&name("estimate-num-keys")), 7.0);
+}

@@ -45,7 +45,7 @@ pub(crate) fn create(instance: &Instance, seed: Box<TaskSeed>) -> Result<TaskBun
             let TaskSeed { entry, inputs, thread, .. } = *seed;
             let level = instance.settings.config.metrics_recording_level;
             let metrics = TaskMetrics::new(&thread.name, &id.to_string(), level);
-            let details = Details::new(&mut task, &thread.name, level);
+            let details = Details::new(&mut task, &backend, &thread.name, level);
             let mut bundle = TaskBundle {
                 entry,
                 task,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use kstreams_state_stores::{BulkRestore, ChangelogId, RestoreRecord, StoreError, StoreSpec};
+use kstreams_state_stores::{BulkRestore, ChangelogId, Headers, RestoreRecord, StoreError, StoreSpec};
 use rdkafka::error::RDKafkaErrorCode;
 
 use super::database;
@@ -193,16 +193,18 @@ impl Restoring {
                 Fetched::Error(code) => unreadable = Some(code),
             });
         }
+        let with_headers = changelog.spec.restores_headers();
         match &mut changelog.phase {
             Phase::Bulk(_, bulk) => {
                 for message in &messages {
-                    if let Some(key) = message.key() {
-                        bulk.push(key, message.value(), message.timestamp()).map_err(failed)?;
+                    if let Some(record) = record(message, with_headers) {
+                        bulk.push(&record).map_err(failed)?;
                     }
                 }
             }
             Phase::Tail(_) if !messages.is_empty() => {
-                self.bundle.task.restore(changelog.id, &mut messages.iter().filter_map(record))?;
+                let mut records = messages.iter().filter_map(|message| record(message, with_headers));
+                self.bundle.task.restore(changelog.id, &mut records)?;
             }
             _ => {}
         }
@@ -235,6 +237,7 @@ impl Restoring {
                     .finish(&partition.topic, partition.partition, changelog.next)
                     .map_err(|source| StreamsError::Store { task: task.to_string(), source })?;
                 tracing::debug!(%task, %partition, ?restored, "store rebuilt");
+                self.bundle.task.bulk_restored(changelog.id, &restored);
             }
             Phase::Tail(queue) => drop(queue),
             Phase::Waiting | Phase::Done => return Ok(()),
@@ -318,9 +321,16 @@ impl Restoring {
     }
 }
 
-fn record(message: &Message) -> Option<RestoreRecord<'_>> {
-    let key = message.key()?;
-    Some(RestoreRecord { key, value: message.value(), timestamp: message.timestamp() })
+/// Headers are read only where the store needs them: it costs a call into the client.
+fn record(message: &Message, with_headers: bool) -> Option<RestoreRecord<'_>> {
+    Some(RestoreRecord {
+        key: message.key()?,
+        value: message.value(),
+        timestamp: message.timestamp(),
+        headers: if with_headers { message.headers() } else { Headers::new() },
+        partition: message.partition(),
+        offset: message.offset(),
+    })
 }
 
 /// The changelog was made by this start. A new store has none; that of an old one would be lost.

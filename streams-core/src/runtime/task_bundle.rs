@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use kstreams_state_stores::{CacheStats, TaskBackend};
+use kstreams_state_stores::{CacheStats, TaskBackend, TaskDb};
 
 use super::database;
 use super::instance::TaskEntry;
@@ -11,7 +11,7 @@ use super::produce::ChangelogTarget;
 use super::stable_end::StableEnd;
 use crate::client::{Committed, PartitionQueue};
 use crate::config::MetricsRecordingLevel;
-use crate::metrics::{CacheMetrics, NodeMetrics, TaskMetrics};
+use crate::metrics::{CacheMetrics, NodeMetrics, RocksDbMetrics, StoreMetrics, TaskMetrics};
 use crate::state_dir::TaskDirectory;
 use crate::task::{EndToEnd, Task, TopicPartition};
 use crate::topology::AutoOffsetReset;
@@ -87,32 +87,73 @@ pub(crate) struct TaskBundle {
     pub(crate) changelogs: Arc<Vec<ChangelogTarget>>,
 }
 
-/// The metrics of a task's nodes and caches; empty below level DEBUG.
+/// How often the properties of RocksDB are asked for, in ms: each costs a look into the database.
+const PROPERTIES_EVERY_MS: i64 = 30_000;
+
+/// The metrics of a task's nodes, caches and stores; below level DEBUG only those of RocksDB.
 #[derive(Default)]
 pub(crate) struct Details {
     nodes: Vec<Option<NodeMetrics>>,
     /// By store, with what was seen last.
     caches: Vec<(String, CacheMetrics, CacheStats)>,
+    /// In the stores' order.
+    stores: Vec<StoreMetrics>,
+    databases: Vec<(String, RocksDbMetrics)>,
+    /// When the databases were looked at last.
+    looked_at_ms: Option<i64>,
 }
 
 impl Details {
     /// Begins to count, where `level` asks for it.
-    pub(crate) fn new(task: &mut Task, thread: &str, level: MetricsRecordingLevel) -> Self {
+    pub(crate) fn new(
+        task: &mut Task,
+        backend: &TaskBackend,
+        thread: &str,
+        level: MetricsRecordingLevel,
+    ) -> Self {
+        let id = task.id().to_string();
+        let (mut stores, mut databases) = (Vec::new(), Vec::new());
+        task.visit_stores(|store| {
+            let spec = store.spec().clone();
+            if let Some(metrics) = StoreMetrics::new(thread, &id, &spec, store.held_back().is_some(), level) {
+                store.record_times(metrics.times());
+                stores.push(metrics);
+            }
+            if spec.persistent && backend.db().is_some() {
+                let metrics = RocksDbMetrics::new(thread, &id, &spec, TaskDb::PROPERTIES);
+                databases.push((spec.name, metrics));
+            }
+        });
+        let details = Details { stores, databases, ..Details::default() };
         if level < MetricsRecordingLevel::Debug {
-            return Details::default();
+            return details;
         }
         task.count_per_node();
-        let id = task.id().to_string();
         let nodes = task.node_names().map(|node| NodeMetrics::new(thread, &id, node?, level)).collect();
         let mut caches = Vec::new();
         task.cache_stats(|store, stats| {
             let metrics = CacheMetrics::new(thread, &id, store, level);
             caches.extend(metrics.map(|metrics| (store.to_owned(), metrics, stats)));
         });
-        Details { nodes, caches }
+        Details { nodes, caches, ..details }
     }
 
-    fn flush(&mut self, task: &mut Task, now_ms: i64) {
+    fn flush(&mut self, task: &mut Task, backend: &TaskBackend, now_ms: i64) {
+        let is_due = self.looked_at_ms.is_none_or(|at| now_ms - at >= PROPERTIES_EVERY_MS || now_ms < at);
+        if let Some(db) = backend.db().filter(|_| is_due) {
+            self.looked_at_ms = Some(now_ms);
+            for (store, metrics) in &self.databases {
+                metrics.show(|property| db.property(store, property));
+            }
+        }
+        if !self.stores.is_empty() {
+            let mut stores = self.stores.iter_mut();
+            task.visit_stores(|store| {
+                if let Some(metrics) = stores.next() {
+                    metrics.flush(store.held_back(), now_ms);
+                }
+            });
+        }
         task.take_node_counts(|node, counts| {
             let Some(Some(metrics)) = self.nodes.get_mut(node) else { return };
             metrics.processed(counts.records, now_ms);
@@ -151,7 +192,7 @@ impl TaskBundle {
             self.metrics.asynchronous(in_flight, retries, timeouts);
         }
         self.metrics.flush(now_ms);
-        self.details.flush(&mut self.task, now_ms);
+        self.details.flush(&mut self.task, &self.backend, now_ms);
     }
 
     /// Closes the task and forgets what was not committed.

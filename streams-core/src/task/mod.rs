@@ -21,8 +21,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kstreams_state_stores::{
-    CacheStats, ChangelogId, CommitBatch, Headers, RecordContext, RestoreRecord, StateStore, StoreContext,
-    StoreError,
+    BulkRestored, CacheStats, ChangelogId, CommitBatch, Headers, RecordContext, RestoreRecord, StateStore,
+    StoreContext, StoreError,
 };
 
 pub use activity::Activity;
@@ -178,6 +178,13 @@ impl Task {
         }
     }
 
+    /// Visits the task's stores, in the topology's order.
+    pub(crate) fn visit_stores(&mut self, mut f: impl FnMut(&mut dyn StateStore)) {
+        for store in &self.stores {
+            f(store.cell.get(&mut self.cx.owner));
+        }
+    }
+
     /// The collector that the task was given.
     pub fn collector(&mut self) -> &mut dyn RecordCollector {
         &mut *self.cx.collector
@@ -212,11 +219,24 @@ impl Task {
         changelog: ChangelogId,
         records: &mut dyn Iterator<Item = RestoreRecord<'_>>,
     ) -> Result<(), StreamsError> {
-        let index = usize::try_from(changelog.0).unwrap_or(usize::MAX);
-        let Some(name) = self.changelogs.get(index).map(|changelog| Arc::clone(&changelog.store)) else {
-            return Ok(());
-        };
+        let Some(name) = self.changelog_store(changelog) else { return Ok(()) };
         self.with_store(&name, |store| store.restore(records)).unwrap_or(Ok(()))
+    }
+
+    /// The store of a changelog was rebuilt in bulk, beside the task: it takes over the stream time that its records had.
+    pub fn bulk_restored(&mut self, changelog: ChangelogId, restored: &BulkRestored) {
+        if let Some(name) = self.changelog_store(changelog) {
+            // There is nothing in it that could fail.
+            let _told = self.with_store(&name, |store| {
+                store.bulk_restored(restored);
+                Ok(())
+            });
+        }
+    }
+
+    fn changelog_store(&self, changelog: ChangelogId) -> Option<Arc<str>> {
+        let index = usize::try_from(changelog.0).unwrap_or(usize::MAX);
+        self.changelogs.get(index).map(|changelog| Arc::clone(&changelog.store))
     }
 
     /// Calls the processors' `init`, in the topology's order. Once, after the restore.
