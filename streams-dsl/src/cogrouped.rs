@@ -59,7 +59,8 @@ where
     A: Clone + Send + 'static,
 {
     /// Adds a grouped stream, whose values `aggregator(key, value, aggregate)` adds to the aggregate. The topics of all
-    /// streams must have equally many partitions.
+    /// streams must have equally many partitions. A grouping that is there already gets this aggregator instead of the one
+    /// it had.
     #[must_use]
     pub fn cogroup<V: Clone + Send + 'static>(
         &self,

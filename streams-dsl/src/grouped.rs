@@ -58,6 +58,11 @@ where
         windows.group(self.clone())
     }
 
+    /// Tells this grouping from others; clones of the handle are the same one.
+    pub(crate) fn grouping(&self) -> usize {
+        Arc::as_ptr(&self.repartition).addr()
+    }
+
     /// Where an aggregation into `store` hangs: here, or below a repartition if the key changed.
     pub(crate) fn partitioned_for(&self, graph: &mut Graph, store: &str) -> Upstream {
         if !self.upstream.key_changed {

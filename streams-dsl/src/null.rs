@@ -1,8 +1,21 @@
 //! What is null: `None` of any `Option` type, and `()`.
 //!
 //! Operators are generic over any key and value type, and some have to know whether a key or value is null. No bound
-//! on the types can tell (a trait for all types and another for `Option` would overlap), so the question is answered
-//! from the type itself, once per operator, and from the enum's discriminant, once per record.
+//! on the types can tell: a trait for all types and another for `Option` would overlap, `Any` compares with one type at a
+//! time and not with every `Option<_>`, and the trick of method resolution by reference works only where the type is known
+//! at the call, not inside a generic operator. So the question is answered from the type itself, once per operator, and from
+//! the enum's discriminant, once per record.
+//!
+//! What that rests on, and why it holds:
+//!
+//! - The name of a type begins with the path of its definition, crate first: that of another `Option<_>` differs from that of
+//!   `Option<()>` in its argument alone. A type of the user's own that is called `Option`, in a module called `option`, has
+//!   another crate before it; references, tuples, lists and functions of options begin with something else. Names are
+//!   compared with each other, never with a text that this library writes down, so a new way of writing them changes nothing.
+//! - The discriminant of `None` is the same for every argument, for it is one enum; niches do not change it.
+//!
+//! Should either fail one day, no memory is at stake, for there is no `unsafe` in this: a null would be taken for a value, or the
+//! other way round, and the tests below would say so.
 
 use std::any::TypeId;
 use std::hash::{Hash, Hasher};
@@ -93,6 +106,64 @@ impl Hasher for Bits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Types of a user who likes the name.
+    mod option {
+        #[derive(Debug, PartialEq)]
+        pub(super) enum Option<T> {
+            None,
+            #[allow(dead_code)] // it is there to look the same
+            Some(T),
+        }
+
+        pub(super) mod core {
+            pub(in super::super) mod option {
+                pub(in super::super::super) enum Option<T> {
+                    None,
+                    #[allow(dead_code)]
+                    Some(T),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn types_of_the_users_own_that_are_called_option_are_none() {
+        assert!(!is_option::<option::Option<u8>>());
+        assert!(!is_option::<option::core::option::Option<u8>>());
+        assert!(!is_option::<option::Option<Option<u8>>>());
+        assert!(!Nulls::of().is_null(&option::Option::None::<u8>));
+        assert!(!Nulls::of().is_null(&option::core::option::Option::None::<u8>));
+        assert!(is_option::<Option<option::Option<u8>>>());
+        assert!(Nulls::of().is_null(&None::<option::Option<u8>>));
+        assert!(!Nulls::of().is_null(&Some(option::Option::None::<u8>)));
+    }
+
+    #[test]
+    fn what_only_contains_options_is_none() {
+        assert!(!is_option::<&'static Option<u8>>());
+        assert!(!is_option::<Box<Option<u8>>>());
+        assert!(!is_option::<[Option<u8>; 1]>());
+        assert!(!is_option::<(Option<u8>,)>());
+        assert!(!is_option::<fn(Option<u8>) -> Option<u8>>());
+        assert!(!is_option::<Result<Option<u8>, Option<u8>>>());
+        assert!(!is_option::<std::marker::PhantomData<Option<u8>>>());
+    }
+
+    /// The discriminant that values are compared by, whatever the layout: tagged, in a niche, of no size.
+    #[test]
+    fn none_has_one_discriminant_in_every_layout() {
+        enum Never {}
+        let none = fingerprint(discriminant(&None::<()>));
+        assert_eq!(fingerprint(discriminant(&None::<u64>)), none);
+        assert_eq!(fingerprint(discriminant(&None::<Box<u8>>)), none);
+        assert_eq!(fingerprint(discriminant(&None::<bool>)), none);
+        assert_eq!(fingerprint(discriminant(&None::<Option<Option<bool>>>)), none);
+        assert_eq!(fingerprint(discriminant(&None::<Never>)), none);
+        assert_ne!(fingerprint(discriminant(&Some(()))), none);
+        assert_ne!(fingerprint(discriminant(&Some(Box::new(1)))), none);
+        assert_ne!(fingerprint(discriminant(&Some(None::<bool>))), none);
+    }
 
     #[derive(Clone)]
     enum Mine {

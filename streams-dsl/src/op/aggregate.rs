@@ -94,12 +94,12 @@ impl<K, V, A: 'static> Aggregation<K, V, A> {
         aggregator: impl Fn(&K, V, A) -> A + Send + Sync + 'static,
         merger: impl Fn(&K, A, A) -> A + Send + Sync + 'static,
     ) -> Self {
-        let nulls = Nulls::of();
         let initializer = Arc::new(initializer);
         let start = Arc::clone(&initializer);
         Aggregation {
+            // A merger that gives null has it handed on, to itself and to the aggregator, as in the JVM.
             merge: Arc::new(move |key, merged, session| {
-                nulls.present(merger(key, merged.unwrap_or_else(|| start()), session))
+                Some(merger(key, merged.unwrap_or_else(|| start()), session))
             }),
             ..Aggregation::aggregate(move || initializer(), aggregator)
         }

@@ -68,7 +68,13 @@ where
             self.check(Some("cogrouped streams are of different builders: make them with one".to_owned()));
         }
         let (grouped, aggregator): (_, Aggregator<K, V, A>) = (grouped.clone(), Arc::new(aggregator));
-        self.inputs.push(Arc::new(TypedInput { grouped, aggregator, repartition: Mutex::default() }));
+        let grouping = grouped.grouping();
+        let input = Arc::new(TypedInput { grouped, aggregator, repartition: Mutex::default() });
+        // The same grouping again: its aggregator is another one from now on, its place stays, as in the JVM's map.
+        match self.inputs.iter_mut().find(|known| known.grouping() == grouping) {
+            Some(known) => *known = input,
+            None => self.inputs.push(input),
+        }
         self
     }
 
@@ -82,6 +88,9 @@ where
 
 /// One of the streams, whatever its values are.
 trait Input<K, A>: Send + Sync {
+    /// Tells one grouping from another.
+    fn grouping(&self) -> usize;
+
     /// The sources of the stream before a repartition.
     fn sources(&self) -> &BTreeSet<String>;
 
@@ -127,6 +136,10 @@ where
     V: Clone + Send + 'static,
     A: Clone + Send + 'static,
 {
+    fn grouping(&self) -> usize {
+        self.grouped.grouping()
+    }
+
     fn sources(&self) -> &BTreeSet<String> {
         &self.grouped.upstream.sources
     }

@@ -46,6 +46,9 @@ where
                 format!("global table {name} cannot keep versions: a global table has the last values only");
             return Err(TopologyError::Invalid(text));
         }
+        if let Some(fault) = spec.key_value_fault() {
+            return Err(fault);
+        }
         let store = spec.timestamped(writing).with_logging_disabled().with_caching_disabled();
         let split = |key: Option<K>, value: Option<V>| (key, value);
         let supplier = processor_of::<_, _, K, V, _>(Some(store.name().to_owned()), false, split);

@@ -28,6 +28,7 @@ mod stream_join;
 mod stream_table_join;
 mod suppress;
 mod table_aggregate;
+mod table_derived;
 mod table_group_by;
 mod table_join;
 mod table_map;

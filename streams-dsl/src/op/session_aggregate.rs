@@ -89,7 +89,7 @@ impl Shape for BySession {
     }
 
     fn fault<K: 'static, A: 'static>(&self, store: &TableSpec<K, A>) -> Option<TopologyError> {
-        store.short_retention(self.windows.close_delay_ms(), "inactivity gap plus grace")
+        store.session_fault(self.windows.close_delay_ms(), "inactivity gap plus grace")
     }
 
     fn row_serde<K: Clone + Send + 'static>(&self, key: &DynSerde<K>) -> DynSerde<Windowed<K>> {

@@ -5,16 +5,11 @@
 //! not, operators below that look up a row compute it again, in a transformer of their own with the same stores, so its
 //! answer should depend on nothing but key, value and stores (`KTableTransformValues`).
 
-use std::sync::Arc;
+use kstreams_core::processor::{InitContext, ProcessResult, StoreScope};
 
-use kstreams_core::processor::{InitContext, ProcessResult, Processor, ProcessorContext, StoreScope};
-use kstreams_core::{Topology, TopologyError};
-use kstreams_state_stores::{Record, ValueAndTimestamp};
-
-use super::table_map::DerivedNode;
-use crate::graph::Writing;
-use crate::options::{Named, TableMaterialization, TableSpec, Unmaterialized};
-use crate::table::{Change, GetterSupplier, KTable, TableFlags, TableOrigin, TableStore, ValueGetter};
+use super::table_derived::Derivation;
+use crate::options::{Named, TableMaterialization, Unmaterialized};
+use crate::table::KTable;
 
 /// Computes the rows of [`KTable::transform_values`] (`org.apache.kafka.streams.kstream.ValueTransformerWithKey`); each
 /// task has its own.
@@ -42,8 +37,6 @@ pub trait ValueTransformerWithKey<K, V, V2>: Send {
     /// After the last row.
     fn close(&mut self) {}
 }
-
-type Transformers<K, V, V2> = Arc<dyn Fn() -> Box<dyn ValueTransformerWithKey<K, V, V2>> + Send + Sync>;
 
 impl<K, V> KTable<K, V>
 where
@@ -109,167 +102,7 @@ where
         V2: Clone + Send + 'static,
         T: ValueTransformerWithKey<K, V, V2> + 'static,
     {
-        let transformers: Transformers<K, V, V2> = Arc::new(move || Box::new(supplier()));
-        let stores = stores.iter().map(|&store| store.to_owned()).collect();
-        self.derive("KTABLE-TRANSFORMVALUES-", &named.into(), materialized, None, |spec| TransformedTable {
-            parent: Arc::clone(&self.origin),
-            transformers,
-            stores,
-            flags: TableFlags::new(spec.is_some()),
-            spec,
-        })
-    }
-}
-
-struct TransformedTable<K, P, V> {
-    parent: Arc<dyn TableOrigin<K, P>>,
-    transformers: Transformers<K, P, V>,
-    stores: Vec<String>,
-    flags: Arc<TableFlags>,
-    spec: Option<TableSpec<K, V>>,
-}
-
-impl<K, P, V> DerivedNode<K, V> for TransformedTable<K, P, V>
-where
-    K: Clone + Send + 'static,
-    P: Clone + Send + 'static,
-    V: Clone + Send + 'static,
-{
-    fn write(&self, topology: &mut Topology, name: &str, writing: &Writing<'_>) -> Result<(), TopologyError> {
-        let store = self.spec.as_ref().map(|spec| spec.name.clone());
-        let (transformers, old_values) = (Arc::clone(&self.transformers), self.flags.tells_old_values());
-        let supplier = move || TableTransform {
-            transformer: transformers(),
-            old_values,
-            store: store.clone(),
-            table: None,
-        };
-        topology.add_processor::<K, Change<P>, K, Change<V>, _>(name, supplier, writing.parents)?;
-        if let Some(spec) = &self.spec {
-            spec.add_key_value(topology, writing, name)?;
-        }
-        let stores: Vec<&str> = self.stores.iter().map(String::as_str).collect();
-        topology.connect_processor_and_state_stores(name, &stores).map(|_| ())
-    }
-}
-
-impl<K, P, V> TableOrigin<K, V> for TransformedTable<K, P, V>
-where
-    K: Send + 'static,
-    P: Send + 'static,
-    V: Send + 'static,
-{
-    fn enable_old_values(&self, force: bool) -> bool {
-        self.flags.tell_old_values_with(&*self.parent, force)
-    }
-
-    fn getter(&self) -> GetterSupplier<K, V> {
-        if let Some(spec) = &self.spec {
-            return GetterSupplier::of_store(&spec.name);
-        }
-        let GetterSupplier { mut stores, make: parent } = self.parent.getter();
-        stores
-            .extend(self.stores.iter().filter(|store| !stores.contains(store)).cloned().collect::<Vec<_>>());
-        let transformers = Arc::clone(&self.transformers);
-        let make = move || -> Box<dyn ValueGetter<K, V>> {
-            Box::new(TransformedGetter { parent: parent(), transformer: transformers() })
-        };
-        GetterSupplier { stores, make: Arc::new(make) }
-    }
-}
-
-/// Transforms the parent's row anew.
-struct TransformedGetter<K, P, V> {
-    parent: Box<dyn ValueGetter<K, P>>,
-    transformer: Box<dyn ValueTransformerWithKey<K, P, V>>,
-}
-
-impl<K, P, V> TransformedGetter<K, P, V> {
-    fn transform(
-        &mut self,
-        key: &K,
-        found: Option<ValueAndTimestamp<P>>,
-        stores: &mut StoreScope<'_>,
-    ) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
-        // No time is known of a row that is not there (`KTableTransformValuesGetter`).
-        let timestamp = found.as_ref().map_or(-1, |found| found.timestamp);
-        let value = self.transformer.transform(key, found.map(|found| found.value), stores)?;
-        Ok(value.map(|value| ValueAndTimestamp { value, timestamp }))
-    }
-}
-
-impl<K: Send, P: Send, V: Send> ValueGetter<K, V> for TransformedGetter<K, P, V> {
-    fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
-        self.parent.init(ctx)?;
-        self.transformer.init(ctx)
-    }
-
-    fn get(&mut self, key: &K, stores: &mut StoreScope<'_>) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
-        let found = self.parent.get(key, stores)?;
-        self.transform(key, found, stores)
-    }
-
-    fn is_versioned(&self) -> bool {
-        self.parent.is_versioned()
-    }
-
-    fn get_as_of(
-        &mut self,
-        key: &K,
-        time: i64,
-        stores: &mut StoreScope<'_>,
-    ) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
-        let found = self.parent.get_as_of(key, time, stores)?;
-        self.transform(key, found, stores)
-    }
-}
-
-struct TableTransform<K, P, V> {
-    transformer: Box<dyn ValueTransformerWithKey<K, P, V>>,
-    old_values: bool,
-    store: Option<String>,
-    table: Option<TableStore<K, V>>,
-}
-
-impl<K, P, V> Processor<K, Change<P>, K, Change<V>> for TableTransform<K, P, V>
-where
-    K: Clone + Send + 'static,
-    P: Clone + Send + 'static,
-    V: Clone + Send + 'static,
-{
-    fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
-        self.transformer.init(ctx)?;
-        if let Some(store) = &self.store {
-            self.table = Some(TableStore::open(store, self.old_values, ctx)?);
-        }
-        Ok(())
-    }
-
-    fn process(
-        &mut self,
-        record: Record<K, Change<P>>,
-        ctx: &mut ProcessorContext<'_, K, Change<V>>,
-    ) -> ProcessResult {
-        let Record { key, value: change, timestamp, headers } = record;
-        let new = self.transformer.transform(&key, change.new, &mut ctx.stores())?;
-        let old = match &self.table {
-            Some(table) if self.old_values => table.get(&key, ctx)?.map(|old| old.value),
-            None if self.old_values => self.transformer.transform(&key, change.old, &mut ctx.stores())?,
-            _ => None,
-        };
-        let record =
-            Record { key, value: Change { new, old, is_latest: change.is_latest }, timestamp, headers };
-        match &self.table {
-            Some(table) => table.update(record, ctx),
-            None => ctx.forward(record),
-        }
-    }
-
-    fn forward_flushed(&mut self, ctx: &mut ProcessorContext<'_, K, Change<V>>) -> ProcessResult {
-        self.table.as_ref().map_or(Ok(()), |table| table.forward_flushed(ctx))
-    }
-
-    fn close(&mut self) {
-        self.transformer.close();
+        let derivation = Derivation::by(supplier, stores);
+        self.derive("KTABLE-TRANSFORMVALUES-", derivation, &named.into(), materialized, None)
     }
 }

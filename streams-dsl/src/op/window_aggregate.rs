@@ -78,7 +78,7 @@ impl Shape for ByTime {
             None => "window size plus grace",
             Some(_) => "twice the time difference plus grace",
         };
-        store.short_retention(self.windows.min_retention_ms(), of)
+        store.window_fault(self.windows.size_ms(), self.windows.min_retention_ms(), of)
     }
 
     fn row_serde<K: Clone + Send + 'static>(&self, key: &DynSerde<K>) -> DynSerde<Windowed<K>> {

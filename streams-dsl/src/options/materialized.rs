@@ -2,15 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use kstreams_core::config::DslStoreFormat;
-use kstreams_core::{Topology, TopologyError};
 use kstreams_state_stores::{
-    DynSerde, KeyValueStoreBuilder, SessionStoreBuilder, StoreType, ValueAndTimestamp,
-    VersionedKeyValueStoreBuilder, WindowStoreBuilder,
+    BytesStore, BytesStoreFactory, BytesStoreSupplier, DynSerde, StoreEngine, StoreType, SuppliedKind,
 };
 
-use super::{ByType, SerdeFor, SerdeOverride};
-use crate::graph::Writing;
+use super::{ByType, SerdeFor, SerdeOverride, TableSpec};
 
 /// The store of a table: name, engine, cache, changelog, serdes. A named store can be queried.
 ///
@@ -28,18 +24,20 @@ pub struct Materialized<KS = ByType, VS = ByType> {
 
 /// All but the serdes.
 #[derive(Debug, Clone)]
-struct Settings {
+pub(super) struct Settings {
     name: Option<String>,
     /// The user said something, if only the serdes: the JVM's overload with a `Materialized`, which takes an index of
     /// the generated names more in some operators.
     given: bool,
     /// `None`: as the application's `dsl.store.suppliers.class` says.
-    store_type: Option<StoreType>,
+    pub(super) engine: Option<StoreEngine>,
+    /// What the user's supplier makes; `None`: what the operator needs.
+    pub(super) supplied: Option<SuppliedKind>,
     /// The table keeps its versions for so long.
-    history_retention_ms: Option<i64>,
-    caching: bool,
-    logging: Option<BTreeMap<String, String>>,
-    retention_ms: Option<i64>,
+    pub(super) history_retention_ms: Option<i64>,
+    pub(super) caching: bool,
+    pub(super) logging: Option<BTreeMap<String, String>>,
+    pub(super) retention_ms: Option<i64>,
 }
 
 impl Settings {
@@ -47,7 +45,8 @@ impl Settings {
         Settings {
             name: None,
             given,
-            store_type: None,
+            engine: None,
+            supplied: None,
             history_retention_ms: None,
             caching: true,
             logging: Some(BTreeMap::new()),
@@ -67,6 +66,36 @@ impl Materialized {
     /// A store of this name.
     pub fn named(store: impl Into<String>) -> Self {
         Materialized::with(ByType, ByType).with_store_name(store)
+    }
+}
+
+impl Materialized {
+    /// The store that `supplier` makes: its name, its engine (RocksDB, memory, or one of the user's own), its retention
+    /// (`Materialized.as(supplier)`). It must be of the kind that the operator keeps, and keep windows for as long as it
+    /// needs; else `build` says what does not fit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kstreams_dsl::{Materialized, StreamsBuilder, TimeWindows};
+    /// use kstreams_state_stores::Stores;
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let (size, retention) = (60_000, 24 * 3_600_000);
+    /// builder
+    ///     .stream::<String, String>("clicks")
+    ///     .group_by_key()
+    ///     .windowed_by(TimeWindows::of_size_with_no_grace(Duration::from_millis(size)))
+    ///     .count(Materialized::supplied(Stores::in_memory_window_store("clicks", retention, size as i64, false)));
+    /// # builder.build().unwrap();
+    /// ```
+    pub fn supplied(supplier: BytesStoreSupplier) -> Self {
+        let mut materialized = Materialized::named(supplier.name());
+        materialized.settings.engine = Some(supplier.engine().clone());
+        materialized.settings.supplied = Some(supplier.kind());
+        if let SuppliedKind::Versioned { history_retention_ms } = supplier.kind() {
+            materialized.settings.history_retention_ms = Some(history_retention_ms);
+        }
+        materialized
     }
 }
 
@@ -106,7 +135,7 @@ impl<KS, VS> Materialized<KS, VS> {
     /// Keeps the table in memory; it is restored from its changelog at each start.
     #[must_use]
     pub fn in_memory(mut self) -> Self {
-        self.settings.store_type = Some(StoreType::InMemory);
+        self.settings.engine = Some(StoreEngine::InMemory);
         self.settings.given = true;
         self
     }
@@ -128,7 +157,19 @@ impl<KS, VS> Materialized<KS, VS> {
     /// Sets where the table is kept. (The default: what `dsl.store.suppliers.class` says, RocksDB.)
     #[must_use]
     pub fn with_store_type(mut self, store_type: StoreType) -> Self {
-        self.settings.store_type = Some(store_type);
+        self.settings.engine = Some(store_type.into());
+        self.settings.given = true;
+        self
+    }
+
+    /// Keeps the table in one of the user's own [`BytesStore`]s, which `make` makes for each task, given the store's name.
+    /// It is restored from its changelog at each start.
+    #[must_use]
+    pub fn with_bytes_store<S: BytesStore + 'static>(
+        mut self,
+        make: impl Fn(&str) -> S + Send + Sync + 'static,
+    ) -> Self {
+        self.settings.engine = Some(StoreEngine::Own(BytesStoreFactory::new(make)));
         self.settings.given = true;
         self
     }
@@ -233,109 +274,6 @@ impl<KS, VS> Materialized<KS, VS> {
     ) -> TableSpec<K, V> {
         let queryable = self.settings.name.is_some();
         TableSpec { key: key(self.key), value: value(self.value), queryable, name, settings: self.settings }
-    }
-}
-
-/// Engine, cache and changelog of a store as the user wants them, on any kind of builder.
-macro_rules! configured {
-    ($builder:expr, $settings:expr, $writing:expr) => {{
-        let store_type = $settings.store_type.unwrap_or_else(|| $writing.store_type());
-        let builder = $builder.with_store_type(store_type);
-        let builder = match $writing.settings.dsl_store_format {
-            DslStoreFormat::Headers => builder.with_headers_of_deletions_logged(),
-            _ => builder,
-        };
-        let builder = if $settings.caching { builder.with_caching_enabled() } else { builder };
-        match &$settings.logging {
-            Some(configs) => builder.with_logging_enabled(configs.clone()),
-            None => builder.with_logging_disabled(),
-        }
-    }};
-}
-
-/// A table's store with everything decided.
-#[derive(Clone)]
-pub struct TableSpec<K, V> {
-    pub(crate) name: String,
-    pub(crate) key: DynSerde<K>,
-    pub(crate) value: DynSerde<V>,
-    /// The user named it.
-    pub(crate) queryable: bool,
-    settings: Settings,
-}
-
-impl<K: 'static, V: 'static> TableSpec<K, V> {
-    /// Whether the table keeps versions.
-    pub(crate) fn is_versioned(&self) -> bool {
-        self.settings.history_retention_ms.is_some()
-    }
-
-    /// Adds the table's store by key, with versions or with timestamps, to the node that owns it.
-    pub(crate) fn add_key_value(
-        &self,
-        topology: &mut Topology,
-        writing: &Writing<'_>,
-        node: &str,
-    ) -> Result<(), TopologyError> {
-        match self.settings.history_retention_ms {
-            Some(history_ms) => {
-                let (key, value) = (self.key.clone(), self.value.clone());
-                let builder = VersionedKeyValueStoreBuilder::new(&self.name, history_ms, key, value);
-                topology.add_state_store(configured!(builder, self.settings, writing), &[node])?;
-            }
-            None => {
-                topology.add_state_store(self.timestamped(writing), &[node])?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The store by key, with timestamps.
-    pub(crate) fn timestamped(&self, writing: &Writing<'_>) -> KeyValueStoreBuilder<K, ValueAndTimestamp<V>> {
-        let builder = KeyValueStoreBuilder::timestamped(&self.name, self.key.clone(), self.value.clone());
-        configured!(builder, self.settings, writing)
-    }
-
-    /// The timestamped window store for windows of `size_ms`, kept for `default_retention_ms` unless said otherwise.
-    pub(crate) fn window(
-        &self,
-        size_ms: i64,
-        default_retention_ms: i64,
-        writing: &Writing<'_>,
-    ) -> WindowStoreBuilder<K, ValueAndTimestamp<V>> {
-        let retention = self.retention_ms(default_retention_ms);
-        let (key, value) = (self.key.clone(), self.value.clone());
-        configured!(
-            WindowStoreBuilder::timestamped(&self.name, retention, size_ms, key, value),
-            self.settings,
-            writing
-        )
-    }
-
-    /// The session store, kept for `default_retention_ms` unless said otherwise.
-    pub(crate) fn session(
-        &self,
-        default_retention_ms: i64,
-        writing: &Writing<'_>,
-    ) -> SessionStoreBuilder<K, V> {
-        let retention = self.retention_ms(default_retention_ms);
-        let (key, value) = (self.key.clone(), self.value.clone());
-        configured!(SessionStoreBuilder::new(&self.name, retention, key, value), self.settings, writing)
-    }
-
-    pub(crate) fn retention_ms(&self, default_ms: i64) -> i64 {
-        self.settings.retention_ms.unwrap_or(default_ms)
-    }
-
-    /// A retention that was given and is shorter than the windows need; `of` says what they need it for.
-    pub(crate) fn short_retention(&self, needed_ms: i64, of: &str) -> Option<TopologyError> {
-        let given = self.retention_ms(needed_ms);
-        (given < needed_ms).then(|| {
-            TopologyError::Invalid(format!(
-                "the retention of store {} is {given} ms, less than {of}: make it {needed_ms} ms or more",
-                self.name
-            ))
-        })
     }
 }
 

@@ -15,12 +15,12 @@ mod repartitioned;
 mod stream_joined;
 mod suppressed;
 mod table_joined;
+mod table_spec;
 
 pub use branched::Branched;
 pub use consumed::Consumed;
 pub use grouped::Grouped;
 pub use joined::Joined;
-pub(crate) use materialized::TableSpec;
 pub use materialized::{Materialized, TableMaterialization, Unmaterialized};
 pub use named::Named;
 pub use produced::Produced;
@@ -32,6 +32,7 @@ pub use suppressed::{
     UntilTimeLimit, UntilWindowCloses,
 };
 pub use table_joined::TableJoined;
+pub(crate) use table_spec::TableSpec;
 
 use kstreams_state_stores::{DefaultSerde, DynSerde, Serde};
 

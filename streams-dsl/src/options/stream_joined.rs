@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use kstreams_state_stores::{DynSerde, KeyValueStoreBuilder, Serde, StoreType, WindowStoreBuilder};
+use kstreams_core::TopologyError;
+use kstreams_state_stores::{
+    BytesStoreSupplier, DynSerde, KeyValueStoreBuilder, Serde, StoreEngine, StoreType, SuppliedKind,
+    WindowStoreBuilder,
+};
 
 use super::ByType;
 use crate::graph::Writing;
@@ -32,6 +36,8 @@ pub(crate) struct JoinSettings {
     pub(crate) store_name: Option<String>,
     /// `None`: as the application's `dsl.store.suppliers.class` says.
     store_type: Option<StoreType>,
+    pub(crate) this_supplier: Option<BytesStoreSupplier>,
+    pub(crate) other_supplier: Option<BytesStoreSupplier>,
     logging: Option<BTreeMap<String, String>>,
 }
 
@@ -58,8 +64,14 @@ impl StreamJoined {
 impl<KS, VS, VS2> StreamJoined<KS, VS, VS2> {
     /// With these serdes.
     pub fn with(key: KS, value: VS, other_value: VS2) -> Self {
-        let (name, store_name, store_type) = (None, None, None);
-        let settings = JoinSettings { name, store_name, store_type, logging: Some(BTreeMap::new()) };
+        let settings = JoinSettings {
+            name: None,
+            store_name: None,
+            store_type: None,
+            this_supplier: None,
+            other_supplier: None,
+            logging: Some(BTreeMap::new()),
+        };
         StreamJoined { key, value, other_value, settings }
     }
 
@@ -111,6 +123,31 @@ impl<KS, VS, VS2> StreamJoined<KS, VS, VS2> {
         self
     }
 
+    /// Keeps the records of this stream in the store that `supplier` makes. It must retain duplicates, have the size of the
+    /// join's windows, and keep them for that size plus the grace; else `build` says what does not fit.
+    ///
+    /// ```
+    /// use kstreams_dsl::StreamJoined;
+    /// use kstreams_state_stores::Stores;
+    ///
+    /// // For windows of 5 s before and after, with 1 s of grace.
+    /// let joined = StreamJoined::named("orders-with-payments")
+    ///     .with_this_store_supplier(Stores::in_memory_window_store("orders", 11_000, 10_000, true))
+    ///     .with_other_store_supplier(Stores::in_memory_window_store("payments", 11_000, 10_000, true));
+    /// ```
+    #[must_use]
+    pub fn with_this_store_supplier(mut self, supplier: BytesStoreSupplier) -> Self {
+        self.settings.this_supplier = Some(supplier);
+        self
+    }
+
+    /// As [`with_this_store_supplier`](Self::with_this_store_supplier), for the records of the other stream.
+    #[must_use]
+    pub fn with_other_store_supplier(mut self, supplier: BytesStoreSupplier) -> Self {
+        self.settings.other_supplier = Some(supplier);
+        self
+    }
+
     /// No changelogs: what waits for a partner is lost with its disk and where the task moves away.
     #[must_use]
     pub fn with_logging_disabled(mut self) -> Self {
@@ -127,31 +164,48 @@ impl<KS, VS, VS2> StreamJoined<KS, VS, VS2> {
 }
 
 impl JoinSettings {
-    fn store_type(&self, writing: &Writing<'_>) -> StoreType {
-        self.store_type.unwrap_or_else(|| writing.store_type())
+    fn engine(&self, writing: &Writing<'_>) -> StoreEngine {
+        self.store_type.unwrap_or_else(|| writing.store_type()).into()
+    }
+
+    /// What does not fit of the stores that the user supplies (`KStreamImplJoin.assertWindowSettings`).
+    pub(crate) fn fault(&self, windows: &JoinWindows) -> Option<TopologyError> {
+        let suppliers = [&self.this_supplier, &self.other_supplier];
+        let mut faults = suppliers.into_iter().flatten().filter_map(|supplier| fault_of(supplier, windows));
+        let fault = faults.next().or_else(|| match (&self.this_supplier, &self.other_supplier) {
+            (Some(this), Some(other)) if this.name() == other.name() => Some(format!(
+                "both suppliers of a join have the name {}: give each store a name of its own",
+                this.name()
+            )),
+            _ => None,
+        });
+        fault.map(TopologyError::Invalid)
     }
 
     /// The store of one side's records, all that share a key and a time included.
     pub(crate) fn window_store<K: 'static, V: 'static>(
         &self,
         name: &str,
+        supplier: Option<&BytesStoreSupplier>,
         windows: JoinWindows,
         key: &DynSerde<K>,
         value: &DynSerde<V>,
         writing: &Writing<'_>,
     ) -> WindowStoreBuilder<K, V> {
         let (retention, size) = (windows.retention_ms(), windows.size_ms());
+        let engine = supplier.map_or_else(|| self.engine(writing), |supplier| supplier.engine().clone());
         let builder = WindowStoreBuilder::new(name, retention, size, key.clone(), value.clone())
             .retain_duplicates()
             .with_headers_logged()
-            .with_store_type(self.store_type(writing));
+            .with_engine(engine);
         match &self.logging {
             Some(configs) => builder.with_logging_enabled(configs.clone()),
             None => builder.with_logging_disabled(),
         }
     }
 
-    /// The store of records that have no partner yet.
+    /// The store of records that have no partner yet: kept as is said, or else as this stream's records are
+    /// (`OuterStreamJoinStoreFactory`).
     pub(crate) fn unmatched_store<K: 'static, V: 'static>(
         &self,
         name: &str,
@@ -159,10 +213,40 @@ impl JoinSettings {
         value: DynSerde<V>,
         writing: &Writing<'_>,
     ) -> KeyValueStoreBuilder<K, V> {
-        let builder = KeyValueStoreBuilder::new(name, key, value).with_store_type(self.store_type(writing));
+        let supplied = self.this_supplier.as_ref().map(BytesStoreSupplier::engine);
+        let engine = match supplied.filter(|_| self.store_type.is_none()) {
+            Some(StoreEngine::RocksDb) => StoreEngine::RocksDb,
+            Some(StoreEngine::InMemory) => StoreEngine::InMemory,
+            _ => self.engine(writing),
+        };
+        let builder = KeyValueStoreBuilder::new(name, key, value).with_engine(engine);
         match &self.logging {
             Some(configs) => builder.with_logging_enabled(configs.clone()),
             None => builder.with_logging_disabled(),
         }
     }
+}
+
+fn fault_of(supplier: &BytesStoreSupplier, windows: &JoinWindows) -> Option<String> {
+    let name = supplier.name();
+    let SuppliedKind::Window { retention_ms, window_size_ms, retain_duplicates } = supplier.kind() else {
+        let kind = supplier.kind().name();
+        return Some(format!(
+            "the supplier of store {name} makes a {kind} store, but a join of streams keeps windows: take a window \
+             store's supplier"
+        ));
+    };
+    if !retain_duplicates {
+        return Some(format!(
+            "the supplier of store {name} does not retain duplicates, but a join of streams keeps every record: \
+             make it retain them"
+        ));
+    }
+    let (size, retention) = (windows.size_ms(), windows.retention_ms());
+    (window_size_ms != size || retention_ms != retention).then(|| {
+        format!(
+            "the supplier of store {name} is for windows of {window_size_ms} ms kept for {retention_ms} ms, but the \
+             join has windows of {size} ms and needs {retention} ms: make them the same"
+        )
+    })
 }

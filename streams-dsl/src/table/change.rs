@@ -1,6 +1,6 @@
 //! What a table tells its children: the new value of a key, and the old one where somebody asked for it.
 
-use kstreams_state_stores::{DynSerde, Serde, SerdeError};
+use kstreams_state_stores::{DynSerde, Serde, SerdeError, varint};
 
 /// An update of a table (`org.apache.kafka.streams.kstream.internals.Change`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl<V: 'static> ChangeSerde<V> {
     }
 
     fn split_both<'a>(&self, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), SerdeError> {
-        let (length, rest) = read_varint(bytes).ok_or_else(malformed)?;
+        let (length, rest) = varint::read(bytes).ok_or_else(malformed)?;
         usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length)).ok_or_else(malformed)
     }
 }
@@ -85,7 +85,7 @@ impl<V: 'static> Serde for ChangeSerde<V> {
             (Some(new), Some(old)) => {
                 let mut bytes = Vec::new();
                 self.append(new, &mut bytes)?;
-                write_varint(bytes.len(), out)?;
+                varint::write(i32::try_from(bytes.len()).map_err(SerdeError::other)?, out);
                 out.extend_from_slice(&bytes);
                 self.append(old, out)?;
                 out.push(BOTH);
@@ -118,29 +118,4 @@ impl<V: 'static> Serde for ChangeSerde<V> {
     fn for_topic(&self, topic: &str, is_key: bool) -> Self {
         ChangeSerde { value: self.value.for_topic(topic, is_key) }
     }
-}
-
-/// A zig-zag varint as Kafka's `ByteUtils.writeVarint` makes it.
-fn write_varint(length: usize, out: &mut Vec<u8>) -> Result<(), SerdeError> {
-    let length = i32::try_from(length).map_err(SerdeError::other)?;
-    let mut rest = length.cast_unsigned() << 1; // lengths are not negative
-    while rest > 0x7f {
-        out.push(u8::try_from(rest & 0x7f).unwrap_or(0) | 0x80);
-        rest >>= 7;
-    }
-    out.push(u8::try_from(rest).unwrap_or(0));
-    Ok(())
-}
-
-/// Reads a zig-zag varint of at most five bytes.
-fn read_varint(bytes: &[u8]) -> Option<(i32, &[u8])> {
-    let mut value: u32 = 0;
-    for (index, &byte) in bytes.iter().take(5).enumerate() {
-        value |= u32::from(byte & 0x7f).checked_shl(7 * u32::try_from(index).ok()?)?;
-        if byte & 0x80 == 0 {
-            let decoded = (value >> 1).cast_signed() ^ -(value & 1).cast_signed();
-            return Some((decoded, &bytes[index + 1..]));
-        }
-    }
-    None
 }

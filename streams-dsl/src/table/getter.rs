@@ -9,9 +9,6 @@ use kstreams_state_stores::{
     VersionedKeyValueStore, VersionedRecord, Windowed,
 };
 
-/// The value that a row of a parent becomes, if any.
-pub(crate) type Compute<K, P, V> = Arc<dyn Fn(&K, P) -> Option<V> + Send + Sync>;
-
 /// The value of a key from those of both sides of a join; `None`: there is none.
 pub(crate) type Combine<K, A, B, V> = Arc<dyn Fn(&K, Option<A>, Option<B>) -> Option<V> + Send + Sync>;
 
@@ -59,14 +56,6 @@ impl<K: Send + 'static, V: Send + 'static> GetterSupplier<K, V> {
             stores: vec![store.clone()],
             make: Arc::new(move || Box::new(StoreGetter::<K, V> { name: store.clone(), store: None })),
         }
-    }
-
-    /// Computes values from those of a parent.
-    pub(crate) fn mapped<P: Send + 'static>(parent: GetterSupplier<K, P>, f: Compute<K, P, V>) -> Self {
-        let make = move || -> Box<dyn ValueGetter<K, V>> {
-            Box::new(MappedGetter { parent: (parent.make)(), f: Arc::clone(&f) })
-        };
-        GetterSupplier { stores: parent.stores.clone(), make: Arc::new(make) }
     }
 
     /// Computes values from those of two parents; the time is the later of the two.
@@ -212,43 +201,6 @@ impl<K: 'static, V: 'static> ValueGetter<Windowed<K>, V> for SessionGetter<K, V>
         let timestamp = key.window.end;
         let found = stores.open(store).fetch_session(&key.key, key.window.start, timestamp)?;
         Ok(found.map(|value| ValueAndTimestamp { value, timestamp }))
-    }
-}
-
-struct MappedGetter<K, P, V> {
-    parent: Box<dyn ValueGetter<K, P>>,
-    f: Compute<K, P, V>,
-}
-
-impl<K, P, V> ValueGetter<K, V> for MappedGetter<K, P, V> {
-    fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
-        self.parent.init(ctx)
-    }
-
-    fn get(&mut self, key: &K, stores: &mut StoreScope<'_>) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
-        let found = self.parent.get(key, stores)?;
-        Ok(self.compute(key, found))
-    }
-
-    fn is_versioned(&self) -> bool {
-        self.parent.is_versioned()
-    }
-
-    fn get_as_of(
-        &mut self,
-        key: &K,
-        time: i64,
-        stores: &mut StoreScope<'_>,
-    ) -> ProcessResult<Option<ValueAndTimestamp<V>>> {
-        let found = self.parent.get_as_of(key, time, stores)?;
-        Ok(self.compute(key, found))
-    }
-}
-
-impl<K, P, V> MappedGetter<K, P, V> {
-    fn compute(&self, key: &K, found: Option<ValueAndTimestamp<P>>) -> Option<ValueAndTimestamp<V>> {
-        let ValueAndTimestamp { value, timestamp } = found?;
-        (self.f)(key, value).map(|value| ValueAndTimestamp { value, timestamp })
     }
 }
 

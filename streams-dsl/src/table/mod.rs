@@ -14,7 +14,7 @@ use kstreams_state_stores::DynSerde;
 
 pub use change::{Change, ChangeSerde};
 pub(crate) use forward::{Forwarder, TableStore};
-pub(crate) use getter::{Combine, Compute, GetterSupplier, ValueGetter};
+pub(crate) use getter::{Combine, GetterSupplier, ValueGetter};
 pub use global::GlobalKTable;
 pub(crate) use nullable::nullable;
 

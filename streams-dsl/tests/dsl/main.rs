@@ -22,6 +22,7 @@ mod nulls;
 mod processors;
 mod program;
 mod sample;
+mod stores;
 mod transformers;
 mod window_models;
 mod windowed_calls;

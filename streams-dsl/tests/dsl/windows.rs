@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kstreams_dsl::{Materialized, StreamsBuilder, TimeWindows};
+use kstreams_dsl::{Materialized, SessionWindows, StreamsBuilder, TimeWindows};
 use kstreams_state_stores::{TimestampedWindowStore, Windowed, WindowedSerde};
 use kstreams_test::TopologyTestDriver;
 
@@ -72,4 +72,61 @@ fn a_windowed_table_is_written_without_naming_a_serde() {
         })
         .unwrap();
     assert_eq!(stored.unwrap().map(|stored| (stored.value, stored.timestamp)), Some((3, 17)));
+}
+
+/// A merger that answers null has it handed on, to itself and to the aggregator, which sees no fresh start instead.
+#[test]
+fn a_null_of_the_merger_is_handed_on() {
+    let builder = StreamsBuilder::new();
+    let seen = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let note = std::sync::Arc::clone(&seen);
+    builder
+        .stream::<String, String>("in")
+        .group_by_key()
+        .windowed_by(SessionWindows::of_inactivity_gap_with_no_grace(Duration::from_millis(10)))
+        .aggregate(
+            || Some("start".to_owned()),
+            move |_, value, aggregate: Option<String>| {
+                note.lock().unwrap().push(aggregate);
+                Some(value)
+            },
+            |_, _, _| None,
+            Materialized::<String, Option<String>>::new(),
+        )
+        .to_stream();
+    let driver = TopologyTestDriver::new(builder.build().unwrap()).unwrap();
+    let input = driver.create_input_topic::<String, String>("in");
+    for (value, time) in [("a", 0), ("b", 15), ("c", 8)] {
+        input.pipe_input_at("k".to_owned(), value.to_owned(), time).unwrap();
+    }
+    driver.close().unwrap();
+    let start = Some("start".to_owned());
+    assert_eq!(*seen.lock().unwrap(), [start.clone(), start, None], "c made one session of three");
+}
+
+/// The JVM's map of groupings and aggregators: a grouping that comes again gets the newer aggregator, in its old place.
+#[test]
+fn a_grouping_that_is_cogrouped_again_gets_the_newer_aggregator() {
+    let builder = StreamsBuilder::new();
+    let words = builder.stream::<String, String>("words").group_by_key();
+    let numbers = builder.stream::<String, i64>("numbers").group_by_key();
+    words
+        .cogroup(|_, word, sum: i64| sum + word.len() as i64)
+        .cogroup(&numbers, |_, number, sum| sum + number)
+        .cogroup(&words.clone(), |_, _, sum| sum + 100)
+        .aggregate(|| 0, Materialized::<String, i64>::new())
+        .to_stream()
+        .to("out");
+    let topology = builder.build().unwrap();
+    let text = topology.describe().to_string();
+    assert_eq!(text.matches("Processor: COGROUPKSTREAM-AGGREGATE-").count(), 2, "{text}");
+    let driver = TopologyTestDriver::new(topology).unwrap();
+    driver
+        .create_input_topic::<String, String>("words")
+        .pipe_input("k".to_owned(), "word".to_owned())
+        .unwrap();
+    driver.create_input_topic::<String, i64>("numbers").pipe_input("k".to_owned(), 5).unwrap();
+    let out = driver.create_output_topic::<String, i64>("out");
+    assert_eq!(out.read_key_values_to_list().unwrap(), [("k".to_owned(), 100), ("k".to_owned(), 105)]);
+    driver.close().unwrap();
 }

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kstreams_core::{Topology, TopologyError};
-use kstreams_state_stores::{DefaultSerde, DynSerde};
+use kstreams_state_stores::{BytesStoreSupplier, DefaultSerde, DynSerde};
 
 use super::merge::other_builder;
 use crate::graph::{Graph, GraphNode, NodeId, Writing};
@@ -200,6 +200,9 @@ where
         if let Some(fault) = windows.fault() {
             graph.fail(TopologyError::Invalid(fault));
         }
+        if let Some(fault) = settings.fault(&windows) {
+            graph.fail(fault);
+        }
         let sources: BTreeSet<String> =
             left.upstream.sources.union(&right.upstream.sources).cloned().collect();
         graph.copartition(sources.clone());
@@ -267,14 +270,21 @@ impl Names {
         let index = this_generated.trim_start_matches(this_prefix);
         let shared_suffix = if right_alone { "-outer-shared-join" } else { "-left-shared-join" };
         let shared = or_generated(stores, shared_suffix, &format!("KSTREAM-OUTERSHARED-{index}"));
+        let supplied = |supplier: &Option<BytesStoreSupplier>| {
+            supplier.as_ref().map(|supplier| supplier.name().to_owned())
+        };
+        let this_store = supplied(&settings.this_supplier)
+            .unwrap_or_else(|| or_generated(stores, this_suffix, &this_generated) + "-store");
+        let other_store = supplied(&settings.other_supplier)
+            .unwrap_or_else(|| or_generated(stores, other_suffix, &other_generated) + "-store");
         Names {
             this_windowed,
             other_windowed,
+            this_store,
+            other_store,
             this_join: or_generated(given, this_suffix, &this_generated),
             other_join: or_generated(given, other_suffix, &other_generated),
             merge,
-            this_store: or_generated(stores, this_suffix, &this_generated) + "-store",
-            other_store: or_generated(stores, other_suffix, &other_generated) + "-store",
             unmatched_store: left_alone.then(|| shared + "-store"),
         }
     }

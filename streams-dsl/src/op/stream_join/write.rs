@@ -64,7 +64,9 @@ where
     ) -> Result<(), TopologyError> {
         let Names { this_windowed, other_windowed, this_join, other_join, merge, .. } = &self.names;
         let (key, left, right) = &self.serdes;
-        let window = |name| self.settings.window_store(name, self.windows, key, left, writing);
+        let JoinPlan { settings, windows, .. } = self;
+        let window =
+            |name| settings.window_store(name, settings.this_supplier.as_ref(), *windows, key, left, writing);
         if writing.is_self_join {
             self.write_self_join(topology)?;
             return topology
@@ -81,12 +83,12 @@ where
         let supplier = move || FnProcessor(pass);
         topology.add_processor::<K, VO, K, VO, _>(merge, supplier, &[this_join, other_join])?;
         topology.add_state_store(window(&self.names.this_store), &[this_windowed, other_join])?;
-        let other = self.settings.window_store(&self.names.other_store, self.windows, key, right, writing);
+        let supplier = settings.other_supplier.as_ref();
+        let other = settings.window_store(&self.names.other_store, supplier, *windows, key, right, writing);
         topology.add_state_store(other, &[other_windowed, this_join])?;
         if let Some(store) = &self.names.unmatched_store {
             let (keys, values) = (UnmatchedKeySerde(key.clone()), list_serde(left, right));
-            let store =
-                self.settings.unmatched_store(store, DynSerde::new(keys), DynSerde::new(values), writing);
+            let store = settings.unmatched_store(store, DynSerde::new(keys), DynSerde::new(values), writing);
             topology.add_state_store(store, &[this_join, other_join])?;
         }
         Ok(())
