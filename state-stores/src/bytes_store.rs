@@ -107,9 +107,12 @@ pub trait BytesStore: Send + Sync {
     fn approximate_num_entries(&self) -> u64;
 }
 
+/// Makes a store, given its name.
+type MakeBytesStore = dyn Fn(&str) -> Box<dyn BytesStore> + Send + Sync;
+
 /// Makes the [`BytesStore`] of each task; cheap to clone.
 #[derive(Clone)]
-pub struct BytesStoreFactory(Arc<dyn Fn(&str) -> Box<dyn BytesStore> + Send + Sync>);
+pub struct BytesStoreFactory(Arc<MakeBytesStore>);
 
 impl BytesStoreFactory {
     /// `make` is given the store's name and called once for each task that has the store, which it must begin empty.
