@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use kstreams::handlers::LogAndContinue;
 use kstreams::prelude::*;
@@ -48,13 +48,21 @@ async fn cluster_for(guarantee: &str) -> Option<Cluster> {
     }
 }
 
+/// Topics keep no record that is older than their retention.
+#[allow(clippy::disallowed_methods)] // it is the cluster's clock that counts
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(now.as_millis()).unwrap()
+}
+
 /// `times` records of each key; which partition a key is in stays the same.
 fn produce(cluster: &Cluster, input: &str, times: i64) {
     let keys: Vec<String> = (0..KEYS).map(|n| format!("k{n}")).collect();
     for partition in 0..PARTITIONS {
         let own = keys.iter().enumerate().filter(|(n, _)| *n as i32 % PARTITIONS == partition);
         let own: Vec<&String> = own.map(|(_, key)| key).collect();
-        let records = (0..times).flat_map(|n| own.iter().map(move |key| (key.as_str(), "x", 1_000 + n)));
+        let begin = now_ms();
+        let records = (0..times).flat_map(|n| own.iter().map(move |key| (key.as_str(), "x", begin + n)));
         cluster.produce_to(input, partition, &records.collect::<Vec<_>>());
     }
 }
@@ -198,9 +206,9 @@ async fn closing_does_not_wait_for_a_call_that_never_ends() {
         builder.build().unwrap()
     };
     let streams = run(topology(true), cluster.config("app")).await;
-    cluster.produce(&input, &[("a", "1", 1_000)]);
+    cluster.produce(&input, &[("a", "1", now_ms())]);
     all_committed(&cluster, &input).await;
-    cluster.produce(&input, &[("a", "never", 1_001), ("b", "2", 1_002)]);
+    cluster.produce(&input, &[("a", "never", now_ms()), ("b", "2", now_ms())]);
     wait_until("the record of another key", || cluster.values(&output) == ["1", "2"]).await;
     let began = Instant::now();
     assert!(streams.close(Duration::from_secs(8)).await, "closed in time");
@@ -238,7 +246,7 @@ async fn failed_calls_become_dead_letters_and_calls_need_no_runtime_of_the_progr
         .processing_exception_handler(LogAndContinue)
         .errors_dead_letter_queue_topic_name(&dead);
     let streams = start(builder.build().unwrap(), config).await;
-    cluster.produce(&input, &[("a", "1", 1_000), ("a", "x", 1_001), ("a", "3", 1_002)]);
+    cluster.produce(&input, &[("a", "1", now_ms()), ("a", "x", now_ms()), ("a", "3", now_ms())]);
     all_committed(&cluster, &input).await;
     end(&streams).await;
     assert_eq!(cluster.values(&output), ["1 on kstreams-async", "3 on kstreams-async"]);

@@ -35,7 +35,7 @@ impl Drop for Place {
 }
 
 impl AsyncRuntime {
-    /// Calls run on `given`, or where [`use_ambient`](Self::use_ambient) finds a runtime, or else on one of its own.
+    /// Calls run on `given`; without it on the runtime that the instance is started on, or else on one of its own.
     pub fn new(given: Option<Handle>) -> Self {
         AsyncRuntime(Arc::new(Mutex::new(Place { handle: given, own: None })))
     }
