@@ -140,6 +140,7 @@ impl Driven {
             clock: Arc::new(ManualClock::default()),
             emit_intervals: EmitIntervals::default(),
             asynchronous: Some(asynchronous),
+            activity: Arc::default(),
         };
         let mut task = Task::create(topology, environment).unwrap();
         task.initialize().unwrap();
