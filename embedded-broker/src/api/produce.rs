@@ -16,6 +16,7 @@ use tokio::task::block_in_place;
 
 use crate::api::{ApiError, NONE, append_error};
 use crate::broker::Broker;
+use crate::fault::Coordinator;
 use crate::internal_log::ProducerEpoch;
 use crate::log::{Appended, BatchHeader, Origin, TopicPartitionName};
 use crate::reply::{IntoReply, Reply};
@@ -96,6 +97,10 @@ struct Terms<'a> {
 pub(crate) async fn handle(broker: &Broker, ctx: &RequestContext, request: ProduceRequest) -> ProduceReply {
     let (version, acks) = (ctx.api_version, request.acks);
     wait_while_paused(broker, ctx, &request).await;
+    if request.transactional_id.is_some() && broker.faults().is_lost(Coordinator::Transaction) {
+        // Nobody can say whether the transaction is open.
+        return refused(request, ResponseError::NotEnoughReplicas, version);
+    }
     let topics = request.topic_data;
     let responses = match request.transactional_id {
         None => Terms { broker, version, acks, transaction: None }.append_all(topics),

@@ -56,22 +56,31 @@ impl Faults {
 
     /// Loses what the coordinator has in memory, as when Apache Kafka moves it to another broker that is not ready yet:
     /// who waits in a rebalance is told `NOT_COORDINATOR`, so is every later request, and who looks for the
-    /// coordinator `COORDINATOR_NOT_AVAILABLE`.
+    /// coordinator `COORDINATOR_NOT_AVAILABLE`. Transactional batches are refused meanwhile, as nobody can say whether
+    /// their transaction is open (`NOT_ENOUGH_REPLICAS`, as with Apache Kafka).
     pub fn lose_coordinator(&self, coordinator: Coordinator) {
         self.switchboard.set_lost(coordinator, true);
-        if let (Coordinator::Group, Some(broker)) = (coordinator, self.broker.upgrade()) {
-            broker.groups().forget();
+        let Some(broker) = self.broker.upgrade() else { return };
+        match coordinator {
+            Coordinator::Group => broker.groups().forget(),
+            Coordinator::Transaction => broker.transactions().forget_all(),
         }
     }
 
-    /// Loads a lost coordinator again from its log. A group's members and generation are as they were after its last
+    /// Loads a lost coordinator again from its log. Transactions go on where they were; a group's members and generation are as they were after its last
     /// complete rebalance; each member gets a whole session timeout to be heard of. Blocks on disk.
     ///
     /// # Errors
-    /// [`BrokerError::Offsets`] if the log can't be read; the coordinator stays lost.
+    /// [`BrokerError::Offsets`] or [`BrokerError::Transactions`] if the log can't be read; the coordinator stays lost.
     pub fn restore_coordinator(&self, coordinator: Coordinator) -> Result<(), BrokerError> {
-        if let (Coordinator::Group, Some(broker)) = (coordinator, self.broker.upgrade()) {
-            broker.groups().reload().map_err(|error| BrokerError::Offsets(error.into()))?;
+        let Some(broker) = self.broker.upgrade() else { return Ok(()) };
+        match coordinator {
+            Coordinator::Group => {
+                broker.groups().reload().map_err(|error| BrokerError::Offsets(error.into()))?;
+            }
+            Coordinator::Transaction => {
+                broker.transactions().reload().map_err(|error| BrokerError::Transactions(error.into()))?;
+            }
         }
         self.switchboard.set_lost(coordinator, false);
         Ok(())

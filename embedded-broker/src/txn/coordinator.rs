@@ -68,14 +68,32 @@ impl TransactionCoordinator {
         producer_ids: Arc<ProducerIds>,
         clock: SharedClock,
     ) -> Result<Arc<Self>, ReplayError> {
-        let by_id = load::load(&*log)?.into_iter().map(|(id, metadata)| {
+        let by_id = RwLock::default();
+        let coordinator = TransactionCoordinator { config, log, partitions, producer_ids, clock, by_id };
+        coordinator.reload()?;
+        Ok(Arc::new(coordinator))
+    }
+
+    /// Takes what the log says of transactional ids in the place of what was in memory, and finishes what had been decided.
+    ///
+    /// # Errors
+    /// [`ReplayError`] if the log can't be read.
+    pub(crate) fn reload(&self) -> Result<(), ReplayError> {
+        let by_id = load::load(&*self.log)?.into_iter().map(|(id, metadata)| {
             let transaction = Transaction { id: id.clone(), metadata, dead: false };
             (id, Arc::new(Mutex::new(transaction)))
         });
-        let by_id = RwLock::new(by_id.collect());
-        let coordinator = TransactionCoordinator { config, log, partitions, producer_ids, clock, by_id };
-        coordinator.settle_all();
-        Ok(Arc::new(coordinator))
+        *self.by_id.write() = by_id.collect();
+        self.settle_all();
+        Ok(())
+    }
+
+    /// Loses every transactional id from memory.
+    pub(crate) fn forget_all(&self) {
+        let all: Vec<_> = self.by_id.write().drain().collect();
+        for (_, transaction) in all {
+            transaction.lock().dead = true;
+        }
     }
 
     pub(super) fn now_ms(&self) -> i64 {

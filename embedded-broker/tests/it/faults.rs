@@ -132,6 +132,40 @@ fn a_produce_request_to_a_paused_partition_times_out_by_its_own_timeout() {
     assert_eq!(client.fetch("t", 0, 0), Vec::<String>::new(), "without effect");
 }
 
+/// A transaction goes on where it was, whatever of it had been done before its coordinator was lost.
+#[test]
+fn transactions_outlive_the_loss_of_their_coordinator() {
+    let broker = Broker::start();
+    create(&broker, "t", 2);
+    let producer = producer(&broker, &[("transactional.id", "tx")]);
+    producer.init_transactions(PATIENCE).unwrap();
+    let lose = || {
+        broker.faults().lose_coordinator(Coordinator::Transaction);
+        let find =
+            FindCoordinatorRequest::default().with_key(StrBytes::from_static_str("tx")).with_key_type(1);
+        let answer = broker.connect().ask(3, &find);
+        assert_eq!(answer.error_code, ResponseError::CoordinatorNotAvailable.code());
+        broker.faults().restore_coordinator(Coordinator::Transaction).unwrap();
+    };
+    for round in 0..3 {
+        producer.begin_transaction().unwrap();
+        produce(&producer, "t", 0, [format!("a{round}")].into_iter());
+        if round > 0 {
+            lose();
+        }
+        // A partition that the transaction didn't have before.
+        produce(&producer, "t", 1, [format!("b{round}")].into_iter());
+        if round == 1 {
+            producer.abort_transaction(PATIENCE).unwrap();
+        } else {
+            producer.commit_transaction(PATIENCE).unwrap();
+        }
+    }
+    // The reader reads what is committed, as librdkafka does by default.
+    assert_eq!(read(&broker, "t", 0, 2), ["a0", "a2"]);
+    assert_eq!(read(&broker, "t", 1, 2), ["b0", "b2"]);
+}
+
 /// A member of a group and what it has read and committed.
 fn member(broker: &Broker) -> BaseConsumer {
     consumer(
