@@ -116,7 +116,7 @@ impl Episode<'_> {
 
     /// Local state, as the running workers answer queries.
     fn check_stores(&self, names: &Names, bootstrap: &str, pool: &mut Pool, report: &mut Report) {
-        match verify::stores_equal_changelogs(self.plan.scenario, names, bootstrap, pool, self.dir) {
+        match verify::stores_equal_changelogs(self.plan.scenario, names, bootstrap, pool, self.dir, report) {
             Ok(entries) => report.count("entries of stores compared", entries as u64),
             Err(why) => report.violation(why),
         }

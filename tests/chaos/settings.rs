@@ -113,17 +113,17 @@ impl Settings {
     }
 }
 
+/// All, unless some are named. The short run has what most applications run with, and the strictest.
 fn guarantees(given: Option<String>, short: bool) -> Result<Vec<Guarantee>, String> {
     match given.as_deref() {
-        None if short => Ok(vec![Guarantee::AtLeastOnce]),
-        None => Ok(vec![Guarantee::AtLeastOnce]),
-        Some("all") => Ok(Guarantee::ALL.to_vec()),
+        None if short => Ok(vec![Guarantee::AtLeastOnce, Guarantee::ExactlyOnce]),
+        None | Some("all") => Ok(Guarantee::ALL.to_vec()),
         Some(names) => names
             .split(',')
             .map(|name| {
-                Guarantee::named(name).ok_or_else(|| {
-                    format!("GUARANTEE={name}: expected all or some of at_least_once, exactly_once_v2, at_most_once")
-                })
+                let known = Guarantee::ALL.map(Guarantee::name).join(", ");
+                Guarantee::named(name)
+                    .ok_or_else(|| format!("GUARANTEE={name}: expected all or some of {known}"))
             })
             .collect(),
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::reader;
 use crate::pool::Pool;
+use crate::report::Report;
 use crate::scenario::{Names, Row, Scenario, Store, StoreKind};
 
 /// For tasks to move, and to be restored.
@@ -22,6 +23,7 @@ pub fn stores_equal_changelogs(
     bootstrap: &str,
     pool: &mut Pool,
     dir: &Path,
+    report: &mut Report,
 ) -> Result<usize, String> {
     let mut expected = BTreeMap::new();
     for store in scenario.stores() {
@@ -33,7 +35,10 @@ pub fn stores_equal_changelogs(
         match found {
             Ok(()) => return Ok(expected.values().map(BTreeMap::len).sum()),
             Err(why) if Instant::now() > deadline => return Err(why),
-            Err(_) => std::thread::sleep(Duration::from_millis(200)),
+            Err(_) => {
+                pool.reap(report).into_iter().for_each(|slot| pool.start(slot));
+                std::thread::sleep(Duration::from_millis(200));
+            }
         }
     }
 }
@@ -43,13 +48,9 @@ fn dump(pool: &mut Pool, dir: &Path) -> Result<BTreeMap<String, Entries>, String
     let mut stores: BTreeMap<String, Entries> = BTreeMap::new();
     let file = dir.join("dump");
     for slot in pool.running() {
-        let Some(process) = pool.process(slot) else { continue };
-        process.say(&format!("dump {}", file.display()));
-        // Changes of state may come before the answer.
-        let answer = process.wait_for("dump", ANSWER, |_| {});
-        match answer.map_err(|error| format!("worker {slot} doesn't say what it stores: {error}"))?.as_str() {
-            "ok" => {}
-            why => return Err(format!("worker {slot} doesn't say what it stores: {why}")),
+        let answer = pool.ask(slot, &format!("dump {}", file.display()), "dump", ANSWER);
+        if answer.as_deref() != Ok("ok") {
+            return Err(format!("worker {slot} doesn't say what it stores: {answer:?}"));
         }
         let text = std::fs::read_to_string(&file).map_err(|error| error.to_string())?;
         for line in text.lines() {
