@@ -4,9 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use kstreams::embedded::BrokerConfig;
+use kstreams::embedded::fault::{ApiKey, Fault};
 use kstreams::prelude::*;
 use kstreams_test_cluster::{Cluster, close, start};
 use rdkafka::admin::{AdminOptions, ResourceSpecifier};
+
+use crate::topologies::word_count;
 
 async fn settings(cluster: &Cluster, topic: &str) -> BTreeMap<String, String> {
     let resources = [ResourceSpecifier::Topic(topic)];
@@ -61,4 +65,21 @@ async fn internal_topics_have_the_names_and_settings_of_kafka_streams() {
         assert_eq!(found.get("min.insync.replicas").map(String::as_str), Some("1"), "{name}");
     }
     cluster.stop().await;
+}
+
+/// Connections that break while internal topics are made and looked at: each request is sent again, the start goes on. (The
+/// client repeats no request of its admin side.)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_survives_broken_connections() {
+    let test = "a start survives broken connections";
+    let Some(mut cluster) = Cluster::owned(test, BrokerConfig::new()).await else { return };
+    let (input, output) = (cluster.topic("lines", 2).await, cluster.topic("counts", 1).await);
+    let broker = cluster.take_broker();
+    for api in [ApiKey::CreateTopics, ApiKey::DescribeConfigs] {
+        let broken = broker.faults().inject(Fault::disconnect().api(api).times(2));
+        let streams = start(word_count(&input, &output), cluster.config("app")).await;
+        close(&streams).await;
+        assert_eq!(broken.hits(), 2, "{api:?}");
+    }
+    broker.shutdown().await.unwrap();
 }

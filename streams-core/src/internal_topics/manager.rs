@@ -150,8 +150,9 @@ impl TopicManager {
             return Ok(());
         }
         let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
-        let answer = block_on(self.admin.describe_configs(&resources, &deadline.options()));
-        let answer = answer.map_err(|source| request("describing internal topics", source))?;
+        let answer = ask("describing internal topics", deadline, || {
+            block_on(self.admin.describe_configs(&resources, &deadline.options()))
+        })?;
         for (topic, described) in topics.iter().zip(answer) {
             let described = match described {
                 Ok(described) => described,
@@ -229,8 +230,9 @@ impl TopicManager {
                 configs.iter().fold(new, |new, (key, value)| new.set(key, value))
             })
             .collect();
-        let answer = block_on(self.admin.create_topics(&new_topics, &deadline.options()));
-        answer.map_err(|source| request("creating internal topics", source))
+        ask("creating internal topics", deadline, || {
+            block_on(self.admin.create_topics(&new_topics, &deadline.options()))
+        })
     }
 
     /// Waits until every topic shows up with its partitions and a leader for each: a broker answers before all others know.
@@ -275,6 +277,23 @@ fn request(action: &'static str, source: KafkaError) -> TopicsError {
     TopicsError::Request { action, source: Box::new(source) }
 }
 
+/// Asks again while a failure may pass: a connection that breaks ends a request, the client doesn't repeat it.
+fn ask<T>(
+    action: &'static str,
+    deadline: Deadline,
+    call: impl Fn() -> Result<T, KafkaError>,
+) -> Result<T, TopicsError> {
+    loop {
+        match call() {
+            Err(KafkaError::AdminOp(code)) if deadline.is_ahead() && may_pass(code) => {
+                tracing::debug!(%code, action, "no answer; asking again");
+                pause();
+            }
+            answer => return answer.map_err(|source| request(action, source)),
+        }
+    }
+}
+
 fn check_count(topic: &InternalTopicConfig, found: i32) -> Result<(), TopicsError> {
     if found == topic.partitions {
         return Ok(());
@@ -293,6 +312,8 @@ fn may_pass(code: RDKafkaErrorCode) -> bool {
             | LeaderNotAvailable
             | CoordinatorLoadInProgress
             | BrokerTransportFailure
+            | AllBrokersDown
+            | DestroyBroker
             // While too few brokers have registered.
             | InvalidReplicationFactor
             | ThrottlingQuotaExceeded
