@@ -3,6 +3,7 @@
 mod bank;
 mod checked;
 mod join;
+mod steps;
 mod tables;
 mod windows;
 mod words;
@@ -20,8 +21,8 @@ use crate::settings::Guarantee;
 pub const PARTITIONS: i32 = 4;
 
 /// All of them; the first is the one of the short run.
-pub const ALL: [&dyn Scenario; 5] =
-    [&words::Words, &windows::Windows, &tables::Tables, &join::Join, &bank::Bank];
+pub const ALL: [&dyn Scenario; 6] =
+    [&words::Words, &windows::Windows, &tables::Tables, &join::Join, &bank::Bank, &steps::Steps];
 
 pub fn named(name: &str) -> Option<&'static dyn Scenario> {
     ALL.into_iter().find(|scenario| scenario.name() == name)
