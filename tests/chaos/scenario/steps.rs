@@ -51,7 +51,7 @@ impl Scenario for Steps {
                 async move {
                     // Later ones are often ready earlier.
                     tokio::time::sleep(Duration::from_millis(attempt * 7 % LONGEST_MS)).await;
-                    if attempt % FAILS == 0 { Err("not this time".into()) } else { Ok(count) }
+                    if attempt.is_multiple_of(FAILS) { Err("not this time".into()) } else { Ok(count) }
                 }
             })
             .to(names.topic("answers"));
