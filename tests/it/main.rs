@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub, missing_docs)]
 
 mod asynchronous;
+mod at_most_once;
 mod brokers;
 mod child;
 mod commit_kills;

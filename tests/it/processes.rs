@@ -19,23 +19,34 @@ const SLOW: Duration = Duration::from_millis(5);
 /// What the child runs: this test binary asks itself for this one test, which without the variable has nothing to do.
 #[tokio::test(flavor = "multi_thread")]
 async fn child_instance() {
-    let Some([bootstrap, application_id, input, output, state]) = child::arguments() else { return };
+    let Some([bootstrap, application_id, input, output, state, guarantee]) = child::arguments() else {
+        return;
+    };
     // Seldom committing, so that much is uncommitted when it is killed.
     let topology = word_count_with(&input, &output, |_| std::thread::sleep(SLOW));
     let config = instance_config(&application_id, &bootstrap, &PathBuf::from(state))
         .commit_interval(Duration::from_millis(500))
+        .set("processing.guarantee", guarantee)
         .set("session.timeout.ms", SESSION_MS);
     let _streams = start(topology, config).await;
     child::wait_for_parent();
 }
 
 /// At-least-once: whatever the killed instance had not committed is counted again by the one that comes after it, on the state
-/// directory that was left behind. No count may be too low; what makes one higher is work that was not committed.
-async fn killed(survivor: bool) {
-    let cluster = Cluster::start().await;
+/// directory that was left behind. No count may be too low; what makes one higher is work that was not committed. Exactly-once: none is
+/// higher. At-most-once: what makes one lower is what was read and not yet processed.
+async fn killed(guarantee: &str, survivor: bool) {
+    let cluster = match guarantee {
+        "exactly_once_v2" => Cluster::with_transactions("kills in the middle of transactions").await,
+        _ => Some(Cluster::start().await),
+    };
+    let Some(cluster) = cluster else { return };
     let input = cluster.topic("lines", 4).await;
     let output = cluster.topic("counts", 2).await;
-    let config = |state: &str| cluster.config_in("app", state).set("session.timeout.ms", SESSION_MS);
+    let config = |state: &str| {
+        let config = cluster.config_in("app", state).set("session.timeout.ms", SESSION_MS);
+        config.set("processing.guarantee", guarantee)
+    };
     let all = lines(8_000);
     let slow = Arc::new(AtomicBool::new(true));
     let before = if survivor {
@@ -51,7 +62,8 @@ async fn killed(survivor: bool) {
         None
     };
     let (application_id, state) = (cluster.name("app"), cluster.dir("killed"));
-    let arguments = [cluster.bootstrap(), &application_id, &input, &output, state.to_str().unwrap()];
+    let arguments =
+        [cluster.bootstrap(), &application_id, &input, &output, state.to_str().unwrap(), guarantee];
     let child = Child::start("processes::child_instance", arguments, &[]);
     if let Some(first) = &before {
         wait_until("task of the child", || {
@@ -82,7 +94,11 @@ async fn killed(survivor: bool) {
     let counts = cluster.counts(&output);
     for (word, expected) in plain_count(&all) {
         let count = counts.get(&word).copied().unwrap_or(0);
-        assert!(count >= expected, "{word} was lost: {count} of {expected}");
+        match guarantee {
+            "exactly_once_v2" => assert_eq!(count, expected, "{word}"),
+            "at_most_once" => assert!(count <= expected, "{word} came twice: {count} for {expected}"),
+            _ => assert!(count >= expected, "{word} was lost: {count} of {expected}"),
+        }
         // Nothing that was committed is done again: only lines split again and words counted again.
         let again = count - expected;
         assert!(again <= lines_left + words_left, "{word}: {again} too many for {lines_left} + {words_left}");
@@ -92,11 +108,26 @@ async fn killed(survivor: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_instance_loses_nothing() {
-    killed(false).await;
+    killed("at_least_once", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_instance_counts_once() {
+    killed("exactly_once_v2", false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_instance_counts_at_most_once() {
+    killed("at_most_once", false).await;
 }
 
 /// The same, with another instance that takes over the tasks of the killed one until the next joins.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_survivor_takes_over_from_a_killed_instance() {
-    killed(true).await;
+    killed("at_least_once", true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_survivor_counts_once() {
+    killed("exactly_once_v2", true).await;
 }

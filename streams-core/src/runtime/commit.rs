@@ -182,7 +182,7 @@ fn send(
     committer: &Committer<'_>,
     bundles: &[&mut TaskBundle],
     request: &[Committed],
-    to: fn(&Committer<'_>, &[&mut TaskBundle], &[Committed]) -> Result<Sent, StreamsError>,
+    to: SendOnce,
 ) -> Result<CommitOutcome, StreamsError> {
     loop {
         committer.heartbeat.beat();
@@ -199,6 +199,9 @@ fn send(
         }
     }
 }
+
+/// One attempt to send offsets.
+type SendOnce = fn(&Committer<'_>, &[&mut TaskBundle], &[Committed]) -> Result<Sent, StreamsError>;
 
 /// What became of offsets that were sent.
 enum Sent {
