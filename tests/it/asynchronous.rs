@@ -40,14 +40,6 @@ fn uncached(config: StreamsConfig, guarantee: &str) -> StreamsConfig {
     config.set("processing.guarantee", guarantee).statestore_cache_max_bytes(0)
 }
 
-/// A cluster that has what the guarantee needs.
-async fn cluster_for(guarantee: &str) -> Option<Cluster> {
-    match guarantee {
-        "exactly_once_v2" => Cluster::with_transactions("asynchronous calls in transactions").await,
-        _ => Some(Cluster::start().await),
-    }
-}
-
 /// Topics keep no record that is older than their retention.
 #[allow(clippy::disallowed_methods)] // it is the cluster's clock that counts
 fn now_ms() -> i64 {
@@ -94,7 +86,7 @@ async fn tasks_move_with_calls_at_work_in_transactions() {
 }
 
 async fn tasks_move(guarantee: &str) {
-    let Some(cluster) = cluster_for(guarantee).await else { return };
+    let cluster = Cluster::start().await;
     let (input, output) = (cluster.topic("in", PARTITIONS).await, cluster.topic("out", 1).await);
     let config = |state: &str| uncached(cluster.config_in("app", state), guarantee);
     let instance = async |state: &str| run(numbers(&input, &output), config(state)).await;
@@ -142,7 +134,7 @@ async fn nothing_is_lost_or_done_twice_when_the_process_dies_in_a_transaction() 
 }
 
 async fn dies(guarantee: &str) {
-    let Some(cluster) = cluster_for(guarantee).await else { return };
+    let cluster = Cluster::start().await;
     let (input, output) = (cluster.topic("in", PARTITIONS).await, cluster.topic("out", 1).await);
     let (application_id, state) = (cluster.name("app"), cluster.dir("state"));
     let arguments =

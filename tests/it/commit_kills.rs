@@ -116,11 +116,7 @@ async fn child_that_dies() {
 }
 
 async fn dies_at_every_moment(case: Case) {
-    let cluster = match case.guarantee {
-        "exactly_once_v2" => Cluster::with_transactions("deaths in the middle of a transaction").await,
-        _ => Some(Cluster::start().await),
-    };
-    let Some(cluster) = cluster else { return };
+    let cluster = Cluster::start().await;
     let input = cluster.topic("lines", PARTITIONS).await;
     let output = cluster.topic("counts", 1).await;
     let (application_id, state) = (cluster.name("app"), cluster.dir("state"));

@@ -29,7 +29,7 @@ async fn is_exact(cluster: &Cluster, input: &str, output: &str, part: &[String],
 /// Through clean restarts, an empty state directory and a second instance.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_count_is_seen_once() {
-    let Some(cluster) = Cluster::with_transactions("each count is seen once").await else { return };
+    let cluster = Cluster::start().await;
     let input = cluster.topic("lines", 4).await;
     let output = cluster.topic("counts", 2).await;
     let part = lines(300);
@@ -90,7 +90,7 @@ fn fence(cluster: &Cluster, id: &str) {
 /// Another producer takes the transactional id: the transaction that was open is gone with everything that it did to the stores, a new
 /// producer takes the id back, and the work is done again.
 async fn fenced(topology: impl Fn(&str, &str) -> Topology) {
-    let Some(cluster) = Cluster::with_transactions("a fenced producer").await else { return };
+    let cluster = Cluster::start().await;
     let input = cluster.topic("lines", 2).await;
     let output = cluster.topic("counts", 1).await;
     let part = lines(200);
@@ -125,11 +125,7 @@ async fn stores_in_memory_forget_an_aborted_transaction() {
 /// must not be committed any more, although its instance is a member of the group all the time.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_thread_did_that_was_left_behind_is_never_committed() {
-    let Some(cluster) =
-        Cluster::with_transactions("what a thread did that was left behind is never committed").await
-    else {
-        return;
-    };
+    let cluster = Cluster::start().await;
     let input = cluster.topic("lines", 2).await;
     let output = cluster.topic("counts", 1).await;
     let part = lines(200);
@@ -182,10 +178,7 @@ async fn what_a_thread_did_that_was_left_behind_is_never_committed() {
 /// What is wrong with transactions is said at the start, with what to do about it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_says_what_is_wrong_with_transactions() {
-    let Some(cluster) = Cluster::with_transactions("a start says what is wrong with transactions").await
-    else {
-        return;
-    };
+    let cluster = Cluster::start().await;
     let input = cluster.topic("lines", 1).await;
     let output = cluster.topic("counts", 1).await;
     let config = exactly_once(cluster.config("app")).set("producer.transaction.timeout.ms", "2000000000");
@@ -200,11 +193,7 @@ async fn a_start_says_what_is_wrong_with_transactions() {
 /// tests above look at what they say they look at.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_that_fails_aborts_what_it_has_begun() {
-    let Some(cluster) =
-        Cluster::with_transactions("an application that fails aborts what it has begun").await
-    else {
-        return;
-    };
+    let cluster = Cluster::start().await;
     let input = cluster.topic("lines", 1).await;
     let output = cluster.topic("counts", 1).await;
     let armed = Arc::new(AtomicBool::new(true));
@@ -234,9 +223,7 @@ async fn an_application_that_fails_aborts_what_it_has_begun() {
 /// No transaction ever succeeds: after `task.timeout.ms` that is said, instead of trying for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn transactions_that_fail_again_and_again_end_with_an_error() {
-    let Some(cluster) = Cluster::with_transactions("transactions that fail again and again").await else {
-        return;
-    };
+    let cluster = Cluster::start().await;
     let input = cluster.topic("lines", 1).await;
     let output = cluster.topic("counts", 1).await;
     let config = exactly_once(cluster.config("app")).task_timeout(Duration::from_secs(2));
@@ -258,7 +245,7 @@ async fn transactions_that_fail_again_and_again_end_with_an_error() {
 /// Somebody's open transaction hides the end of an input: what can be read was read, so the other input is not held up.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_transaction_in_one_input_does_not_hold_up_the_other() {
-    let Some(cluster) = Cluster::with_transactions("an open transaction in an input").await else { return };
+    let cluster = Cluster::start().await;
     let (left, right) = (cluster.topic("left", 1).await, cluster.topic("right", 1).await);
     let output = cluster.topic("out", 1).await;
     let other: BaseProducer = cluster
@@ -300,7 +287,7 @@ fn copy(from: &Path, to: &Path) {
 /// A power cut takes what was not flushed: the state directory is as it was some commits ago. The changelog has the rest.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_older_state_directory_catches_up() {
-    let Some(cluster) = Cluster::with_transactions("an older state directory").await else { return };
+    let cluster = Cluster::start().await;
     let input = cluster.topic("lines", 2).await;
     let output = cluster.topic("counts", 1).await;
     let part = lines(300);
@@ -323,7 +310,7 @@ async fn an_older_state_directory_catches_up() {
 /// More than the memory for uncommitted state holds comes between two commits by interval: a commit comes early.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_uncommitted_layer_commits_early() {
-    let Some(cluster) = Cluster::with_transactions("a full uncommitted layer").await else { return };
+    let cluster = Cluster::start().await;
     let input = cluster.topic("lines", 1).await;
     let output = cluster.topic("counts", 1).await;
     let config = exactly_once(cluster.config("app"))

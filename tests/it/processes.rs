@@ -36,11 +36,7 @@ async fn child_instance() {
 /// directory that was left behind. No count may be too low; what makes one higher is work that was not committed. Exactly-once: none is
 /// higher. At-most-once: what makes one lower is what was read and not yet processed.
 async fn killed(guarantee: &str, survivor: bool) {
-    let cluster = match guarantee {
-        "exactly_once_v2" => Cluster::with_transactions("kills in the middle of transactions").await,
-        _ => Some(Cluster::start().await),
-    };
-    let Some(cluster) = cluster else { return };
+    let cluster = Cluster::start().await;
     let input = cluster.topic("lines", 4).await;
     let output = cluster.topic("counts", 2).await;
     let config = |state: &str| {

@@ -15,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::error::{Chain, RuntimeError};
@@ -39,6 +40,8 @@ pub(crate) struct GroupThread {
     pub(super) instance: Arc<Instance>,
     pub(super) consumer: Arc<GroupConsumer>,
     pub(super) restorer: Mailbox<RestoreCommand>,
+    /// The restore thread: what it has open is closed when it ends.
+    pub(super) restoring: JoinHandle<()>,
     pub(super) threads: Threads,
     /// The thread of the global stores, of a topology that has some.
     pub(super) global: Option<GlobalHandle>,
@@ -63,7 +66,7 @@ impl GroupThread {
     pub(crate) fn new(
         instance: Arc<Instance>,
         consumer: Arc<GroupConsumer>,
-        restorer: Mailbox<RestoreCommand>,
+        (restorer, restoring): (Mailbox<RestoreCommand>, JoinHandle<()>),
         (threads, global): (Threads, Option<GlobalHandle>),
         events: Receiver<Event>,
         waker: Arc<Waker>,
@@ -73,6 +76,7 @@ impl GroupThread {
             instance,
             consumer,
             restorer,
+            restoring,
             threads,
             global,
             events,

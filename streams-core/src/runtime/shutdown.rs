@@ -35,6 +35,10 @@ pub(crate) fn shut_down(mut group: GroupThread, timeout: Duration) {
         let alive = |entry: &&Arc<TaskEntry>| entry.running.load(Ordering::Acquire);
         group.fence(&held.iter().filter(alive).cloned().collect::<Vec<_>>());
     }
+    // Whoever starts again at once needs the folders of tasks that were being restored.
+    while !group.restoring.is_finished() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
     group.drain_events();
     group.finish_revocation();
     if group.ask_all_to_stop {

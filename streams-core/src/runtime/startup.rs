@@ -68,13 +68,15 @@ pub(crate) fn start(instance: &Arc<Instance>, events: Receiver<Event>) -> Result
         .map_err(RuntimeError::from)?;
     let restore = RestoreThread::new(instance.clone(), restore_consumer, commands, restore_waker.clone());
     let restorer = RestoreThread::mailbox(sender, &restore_waker);
-    instance.spawn(format!("{}-StateUpdater-1", settings.client_id), move || restore.run())?;
+    let restoring =
+        instance.spawn(format!("{}-StateUpdater-1", settings.client_id), move || restore.run())?;
     let watch = Watch::start(instance, admin, manager)?;
 
     let topics: Vec<&str> = subscription.iter().map(|topic| &**topic).collect();
     if !topics.is_empty() {
         consumer.subscribe(&topics).map_err(RuntimeError::from)?;
     }
+    let restorer = (restorer, restoring);
     let group = GroupThread::new(instance.clone(), consumer, restorer, (threads, global), events, waker);
     instance.spawn(format!("{}-group", settings.client_id), move || group.run())?;
     Ok(watch)

@@ -28,7 +28,7 @@ use kstreams_embedded_broker::{BrokerConfig, EmbeddedBroker};
 use rdkafka::ClientConfig;
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
-use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::producer::BaseProducer;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -88,18 +88,6 @@ impl Cluster {
             return None;
         }
         Some(Self::embedded(config).await)
-    }
-
-    /// As [`start`](Self::start), for a test of transactions. `None`, with a line on stderr, where the brokers have none.
-    pub async fn with_transactions(test: &str) -> Option<Cluster> {
-        let cluster = Self::start().await;
-        let mut config = cluster.client();
-        let producer: BaseProducer = config.set("transactional.id", cluster.name("look")).create().unwrap();
-        if producer.init_transactions(Duration::from_secs(20)).is_err() {
-            say(&format!("SKIPPED, the brokers have no transactions: {test}"));
-            return None;
-        }
-        Some(cluster)
     }
 
     async fn embedded(config: BrokerConfig) -> Cluster {
