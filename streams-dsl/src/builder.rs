@@ -55,6 +55,16 @@ impl StreamsBuilder {
     ///
     /// Key, value, timestamp and headers are the record's. Null is an error for a type that has no place for it:
     /// declare it as `Option` where a topic may hold null.
+    ///
+    /// - null: is an error for a type that has no place for it, which goes to the deserialization exception handler
+    /// - repartition, state: none
+    ///
+    /// ```
+    /// let builder = kstreams_dsl::StreamsBuilder::new();
+    /// builder.stream::<String, Option<i64>>("readings").to("copy");
+    /// builder.stream::<(), String>(vec!["errors".to_owned(), "warnings".to_owned()]).to("messages");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn stream<KS, VS>(&self, topics: impl Into<SourceTopics>) -> KStream<KS::Target, VS::Target>
     where
         KS: Serde<Target: Clone + Send> + Default,
@@ -95,6 +105,16 @@ impl StreamsBuilder {
     ///
     /// A record without key is dropped and counted; one without value deletes its key. The table is stored only where
     /// something asks for its values (a join, a grouping), or where it is [named](Self::table_with).
+    ///
+    /// - null: a null key is dropped and counted, a null value deletes its key
+    /// - late records: replace newer ones, unless the table is versioned
+    /// - repartition: none; state: where something below looks it up
+    ///
+    /// ```
+    /// let builder = kstreams_dsl::StreamsBuilder::new();
+    /// builder.table::<String, String>("customers").to_stream().to("changes");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn table<KS, VS>(&self, topic: &str) -> KTable<KS::Target, VS::Target>
     where
         KS: Serde<Target: Clone + Send> + Default,
@@ -135,6 +155,15 @@ impl StreamsBuilder {
     /// A record without key is skipped; one without value deletes its key. The table is filled before any record is
     /// processed, and follows the topic from then on. It is always stored; there is no changelog but the topic, which
     /// should be compacted.
+    ///
+    /// - null: a null key is skipped, a null value deletes its key; late records: replace newer ones
+    /// - repartition: none; state: the whole table on every instance
+    ///
+    /// ```
+    /// let builder = kstreams_dsl::StreamsBuilder::new();
+    /// let rates = builder.global_table::<String, f64>("rates");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn global_table<KS, VS>(&self, topic: &str) -> GlobalKTable<KS::Target, VS::Target>
     where
         KS: Serde<Target: Clone + Send> + Default,

@@ -51,6 +51,21 @@ where
     /// Aggregates by windows: of time ([`TimeWindows`](crate::TimeWindows),
     /// [`UnlimitedWindows`](crate::UnlimitedWindows)), [sliding](crate::SlidingWindows) ones, or
     /// [sessions](crate::SessionWindows), which make a [`SessionWindowedKStream`].
+    ///
+    /// - result: none before it is aggregated
+    /// - null, late records: as the aggregation says
+    /// - repartition, state: those of the aggregation
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kstreams_dsl::{Materialized, SlidingWindows, StreamsBuilder};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let clicks = builder.stream::<String, String>("clicks").group_by_key();
+    /// let last_minute = SlidingWindows::of_time_difference_with_no_grace(Duration::from_secs(60));
+    /// clicks.windowed_by(last_minute).count(Materialized::named("clicks-in-a-minute"));
+    /// # builder.build().unwrap();
+    /// ```
     pub fn windowed_by<W: WindowDefinition>(&self, windows: W) -> W::Windowed<K, V> {
         if let Some(fault) = windows.fault() {
             self.upstream.graph.lock().fail(TopologyError::Invalid(fault));

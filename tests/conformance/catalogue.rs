@@ -200,6 +200,11 @@ pub(crate) fn initializer(spec: &str) -> Option<Val> {
     }
 }
 
+/// Whether an aggregator's results are longs.
+pub(crate) fn makes_longs(spec: &str) -> bool {
+    matches!(split_arg(spec).0, "inc" | "dec" | "sum-len" | "sub-len" | "sum-num" | "sub-num")
+}
+
 /// An aggregator of key, value and aggregate.
 pub(crate) fn aggregator(
     spec: &str,

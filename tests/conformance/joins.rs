@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use kstreams::{JoinWindows, Joined, KStream, KTable, Materialized, Named, StreamJoined, TableJoined};
+use kstreams::state::StoreType;
+use kstreams::{JoinWindows, Joined, KStream, KTable, Named, StreamJoined, TableJoined};
 use serde_json::Value;
 
 use super::catalogue;
 use super::program::{Building, Built, ProgramError, Var, must, named, opt, s, text_of};
-use super::types::{AsKey, AsVal, OK, OV, Serdes, Stream, Table, Types, WK};
-use super::value::{Key, KeySerde, ValSerde, text};
+use super::stateful::Kept;
+use super::types::{
+    AsKey, AsVal, KitKey, KitValue, OK, OV, Serdes, Stream, StreamOf, Table, TableOf, Types, by_value, on,
+};
+use super::value::{Key, text};
 
 /// A joiner of key, left and right, whatever their Rust types.
 fn joiner(statement: &Value) -> impl Fn(&OK, OV, OV) -> OV + Clone + Send + Sync + 'static {
@@ -24,50 +28,30 @@ fn or_null<V: AsVal>(side: Option<V>) -> OV {
 impl Building {
     pub(super) fn join(&mut self, statement: &Value) -> Built {
         match (self.var(statement, "in")?, self.var(statement, "other")?) {
-            (Var::Stream(left, types), Var::Stream(right, other)) => {
-                let long = (types.long, other.long);
-                let stream = |key| (statement, Types { key, ..types }, long);
-                let joined: Stream = match (left, right) {
-                    (Stream::Tt(l), Stream::Tt(r)) => streams(&l, &r, stream(types.key)).into(),
-                    (Stream::Tt(l), Stream::Tl(r)) => streams(&l, &r, stream(types.key)).into(),
-                    (Stream::Tl(l), Stream::Tt(r)) => streams(&l, &r, stream(types.key)).into(),
-                    (Stream::Tl(l), Stream::Tl(r)) => streams(&l, &r, stream(types.key)).into(),
-                    (Stream::Wt(l), Stream::Wt(r)) => streams(&l, &r, stream(types.key)).into(),
-                    (Stream::Wt(l), Stream::Wl(r)) => streams(&l, &r, stream(types.key)).into(),
-                    (Stream::Wl(l), Stream::Wt(r)) => streams(&l, &r, stream(types.key)).into(),
-                    (Stream::Wl(l), Stream::Wl(r)) => streams(&l, &r, stream(types.key)).into(),
+            (Var::Stream(left, types), Var::Stream(right, _)) => {
+                let joined = match (left, right) {
+                    (Stream::Text(l), Stream::Text(r)) => streams(l, r, statement, types),
+                    (Stream::Windowed(l), Stream::Windowed(r)) => streams(l, r, statement, types),
                     _ => return other_keys(),
                 };
-                self.set(statement, Var::Stream(joined, Types { long: false, ..types }))
+                self.set(statement, Var::Stream(joined, types.texts()))
             }
             (Var::Stream(left, types), Var::Table(right, _)) => {
-                let joined: Stream = match (left, right) {
-                    (Stream::Tt(l), Table::Tt(r)) => stream_table(&l, &r, statement, types).into(),
-                    (Stream::Tt(l), Table::Tl(r)) => stream_table(&l, &r, statement, types).into(),
-                    (Stream::Tl(l), Table::Tt(r)) => stream_table(&l, &r, statement, types).into(),
-                    (Stream::Tl(l), Table::Tl(r)) => stream_table(&l, &r, statement, types).into(),
-                    (Stream::Wt(l), Table::Wt(r)) => stream_table(&l, &r, statement, types).into(),
-                    (Stream::Wt(l), Table::Wl(r)) => stream_table(&l, &r, statement, types).into(),
-                    (Stream::Wl(l), Table::Wt(r)) => stream_table(&l, &r, statement, types).into(),
-                    (Stream::Wl(l), Table::Wl(r)) => stream_table(&l, &r, statement, types).into(),
+                let joined = match (left, right) {
+                    (Stream::Text(l), Table::Text(r)) => with_table(l, r, statement, types),
+                    (Stream::Windowed(l), Table::Windowed(r)) => with_table(l, r, statement, types),
                     _ => return other_keys(),
                 };
-                self.set(statement, Var::Stream(joined, Types { long: false, ..types }))
+                self.set(statement, Var::Stream(joined, types.texts()))
             }
             (Var::Stream(stream, types), Var::Global(table)) => {
                 self.global_join(statement, stream, types, &table)
             }
             (Var::Table(left, types), Var::Table(right, _)) => {
-                let types = Types { long: false, ..types };
-                let joined: Table = match (left, right) {
-                    (Table::Tt(l), Table::Tt(r)) => self.tables::<OK, _, _>(&l, &r, statement, types)?.into(),
-                    (Table::Tt(l), Table::Tl(r)) => self.tables::<OK, _, _>(&l, &r, statement, types)?.into(),
-                    (Table::Tl(l), Table::Tt(r)) => self.tables::<OK, _, _>(&l, &r, statement, types)?.into(),
-                    (Table::Tl(l), Table::Tl(r)) => self.tables::<OK, _, _>(&l, &r, statement, types)?.into(),
-                    (Table::Wt(l), Table::Wt(r)) => self.tables::<WK, _, _>(&l, &r, statement, types)?.into(),
-                    (Table::Wt(l), Table::Wl(r)) => self.tables::<WK, _, _>(&l, &r, statement, types)?.into(),
-                    (Table::Wl(l), Table::Wt(r)) => self.tables::<WK, _, _>(&l, &r, statement, types)?.into(),
-                    (Table::Wl(l), Table::Wl(r)) => self.tables::<WK, _, _>(&l, &r, statement, types)?.into(),
+                let types = types.texts();
+                let joined = match (left, right) {
+                    (Table::Text(l), Table::Text(r)) => self.tables_of(l, r, statement, types)?,
+                    (Table::Windowed(l), Table::Windowed(r)) => self.tables_of(l, r, statement, types)?,
                     _ => return other_keys(),
                 };
                 self.set(statement, Var::Table(joined, types))
@@ -77,22 +61,55 @@ impl Building {
     }
 
     pub(super) fn foreign_key_join(&mut self, statement: &Value) -> Built {
-        let (Var::Table(left, types), Var::Table(right, other)) =
+        let (Var::Table(left, types), Var::Table(Table::Text(right), other)) =
             (self.var(statement, "in")?, self.var(statement, "other")?)
         else {
             return other_keys();
         };
-        let sides = (types, other);
-        let types = Types { long: false, ..types };
-        let materialized = self.materialized_or_serdes::<OK, OV>(statement, types, false)?;
-        let joined: KTable<OK, OV> = match (left, right) {
-            (Table::Tt(l), Table::Tt(r)) => by_foreign_key(&l, &r, (statement, sides), materialized),
-            (Table::Tt(l), Table::Tl(r)) => by_foreign_key(&l, &r, (statement, sides), materialized),
-            (Table::Tl(l), Table::Tt(r)) => by_foreign_key(&l, &r, (statement, sides), materialized),
-            (Table::Tl(l), Table::Tl(r)) => by_foreign_key(&l, &r, (statement, sides), materialized),
-            _ => return other_keys(),
-        };
-        self.set(statement, Var::Table(joined.into(), types))
+        let joined = on!(Table / TableOf, left, l => {
+            by_value!(TableOf, right, r => self.by_foreign_key(&l, &r, statement, (types, other)))
+        });
+        self.set(statement, Var::Table(joined?, types.texts()))
+    }
+
+    fn by_foreign_key<K: KitKey, L: AsVal + Serdes, R: AsVal + Serdes>(
+        &mut self,
+        left: &KTable<K, L>,
+        right: &KTable<OK, R>,
+        statement: &Value,
+        (this, other): (Types, Types),
+    ) -> Built<Table> {
+        let materialized = self.materialized_or_serdes::<K, OV>(statement, this.texts(), Kept::Rows)?;
+        let (spec, join) = (s(statement, "extract"), joiner(statement));
+        let extract = move |key: &K, value: &L| text_of(&spec, &key.key(), &value.val()).map(Key::Text);
+        let (key, value) = (K::serde(this), L::serde(this));
+        let mut joined = TableJoined::with(key, value, OK::serde(other), R::serde(other));
+        if let Some(name) = opt(statement, "named") {
+            joined = joined.with_name(name);
+        }
+        Ok(K::table(match statement["kind"].as_str() {
+            Some("inner") => {
+                let join = move |l: L, r: R| join(&None, l.val(), r.val());
+                left.join_on_foreign_key_with(right, extract, join, joined, materialized)
+            }
+            _ => {
+                let join = move |l: L, r: Option<R>| join(&None, l.val(), or_null(r));
+                left.left_join_on_foreign_key_with(right, extract, join, joined, materialized)
+            }
+        }))
+    }
+
+    fn tables_of<K: KitKey>(
+        &mut self,
+        left: TableOf<K>,
+        right: TableOf<K>,
+        statement: &Value,
+        types: Types,
+    ) -> Built<Table> {
+        let joined = by_value!(TableOf, left, l => {
+            by_value!(TableOf, right, r => self.tables(&l, &r, statement, types))
+        });
+        Ok(K::table(joined?))
     }
 
     fn tables<K, L, R>(
@@ -103,12 +120,12 @@ impl Building {
         types: Types,
     ) -> Built<KTable<K, OV>>
     where
-        K: AsKey + Serdes,
+        K: KitKey,
         L: AsVal,
         R: AsVal,
     {
         let name = named(statement);
-        Ok(match self.materialized::<K, OV>(statement, types, false)? {
+        Ok(match self.materialized::<K, OV>(statement, types, Kept::Rows)? {
             Some(materialized) => tables(left, right, statement, name, materialized),
             None => tables(left, right, statement, name, kstreams::Unmaterialized),
         })
@@ -136,29 +153,10 @@ fn tables<K: AsKey, L: AsVal, R: AsVal>(
     }
 }
 
-fn by_foreign_key<L: AsVal + Serdes, R: AsVal + Serdes>(
-    left: &KTable<OK, L>,
-    right: &KTable<OK, R>,
-    (statement, (this, other)): (&Value, (Types, Types)),
-    materialized: Materialized<Option<KeySerde>, Option<ValSerde>>,
-) -> KTable<OK, OV> {
-    let (spec, join) = (s(statement, "extract"), joiner(statement));
-    let extract = move |key: &OK, value: &L| text_of(&spec, key, &value.val()).map(Key::Text);
-    let (key, value) = (OK::serde(this), L::serde(this));
-    let mut joined = TableJoined::with(key, value, OK::serde(other), R::serde(other));
-    if let Some(name) = opt(statement, "named") {
-        joined = joined.with_name(name);
-    }
-    match statement["kind"].as_str() {
-        Some("inner") => {
-            let join = move |l: L, r: R| join(&None, l.val(), r.val());
-            left.join_on_foreign_key_with(right, extract, join, joined, materialized)
-        }
-        _ => {
-            let join = move |l: L, r: Option<R>| join(&None, l.val(), or_null(r));
-            left.left_join_on_foreign_key_with(right, extract, join, joined, materialized)
-        }
-    }
+fn with_table<K: KitKey>(stream: StreamOf<K>, table: TableOf<K>, statement: &Value, types: Types) -> Stream {
+    K::stream(by_value!(StreamOf, stream, l => {
+        by_value!(TableOf, table, r => stream_table(&l, &r, statement, types))
+    }))
 }
 
 fn stream_table<K, V, VT>(
@@ -192,28 +190,36 @@ where
     }
 }
 
-type StreamsToJoin<'a> = (&'a Value, Types, (bool, bool));
+fn streams<K: KitKey>(left: StreamOf<K>, right: StreamOf<K>, statement: &Value, types: Types) -> Stream {
+    K::stream(by_value!(StreamOf, left, l => {
+        by_value!(StreamOf, right, r => two_streams(&l, &r, statement, types))
+    }))
+}
 
-fn streams<K, V, V2>(
+fn two_streams<K, V, V2>(
     left: &KStream<K, V>,
     right: &KStream<K, V2>,
-    (statement, types, long): StreamsToJoin<'_>,
+    statement: &Value,
+    types: Types,
 ) -> KStream<K, OV>
 where
-    K: AsKey + Serdes,
-    V: AsVal + Serdes,
-    V2: AsVal + Serdes,
+    K: KitKey,
+    V: KitValue,
+    V2: KitValue,
 {
-    let of = |long| Types { long, ..types };
-    let mut joined = StreamJoined::with(K::serde(types), V::serde(of(long.0)), V2::serde(of(long.1)));
+    // The Rust types say what the values are.
+    let types = types.texts();
+    let mut joined = StreamJoined::with(K::serde(types), V::serde(types), V2::serde(types));
     if let Some(name) = opt(statement, "named") {
         joined = joined.with_name(name);
     }
     if let Some(name) = opt(statement, "store_name") {
         joined = joined.with_store_name(name);
     }
-    if statement["store"] == "in-memory" {
-        joined = joined.in_memory();
+    match statement["store"].as_str() {
+        Some("in-memory") => joined = joined.in_memory(),
+        Some(_) => joined = joined.with_store_type(StoreType::RocksDb),
+        None => {}
     }
     if statement["logging"] == false {
         joined = joined.with_logging_disabled();

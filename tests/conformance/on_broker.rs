@@ -1,6 +1,7 @@
 //! The same cases through the whole runtime on the embedded broker, step by step: a record is produced, and the next one
 //! only when the application has committed every input up to its end, internal topics included. What each key got on each
-//! output topic, and the last value of each key in each changelog (the final stores), have to be the trace's.
+//! output topic, the stores at the end as interactive queries show them, and the last value of each key in each changelog have to
+//! be the trace's.
 //!
 //! Left out is only what depends on the driver itself, by the rules in [`left_out`].
 
@@ -265,7 +266,7 @@ fn run_case(case: &Value, runtime: &tokio::runtime::Handle) -> Result<(), AnyErr
         .set("producer.linger.ms", "0")
         .set("__emit.interval.ms.kstreams.outer.join.spurious.results.fix__", "0")
         .set("__emit.interval.ms.kstreams.windowed.aggregation__", "0");
-    let Program { topology, sinks, dynamic_sink, .. } = program::build(case, &config)?;
+    let Program { topology, sinks, dynamic_sink, stores, .. } = program::build(case, &config)?;
     let streams = KafkaStreams::new(topology, config)?;
     runtime.block_on(streams.start())?;
     let reached = runtime.block_on(async {
@@ -281,6 +282,14 @@ fn run_case(case: &Value, runtime: &tokio::runtime::Handle) -> Result<(), AnyErr
         if step["pipe"].is_string() {
             run.produce(&producer, step)?;
             run.drain(&streams, &consumer).map_err(|error| format!("step {at}: {error}"))?;
+        }
+    }
+    let keys = run::piped_keys(case);
+    for (name, wanted) in case["expect"]["stores"].as_object().into_iter().flatten() {
+        let reader = stores.get(name).ok_or_else(|| format!("no reader of store {name}"))?;
+        let got = reader.contents_of(&streams, &keys)?;
+        if *wanted != got {
+            return Err(format!("store {name}\n      want {wanted}\n      got  {got}").into());
         }
     }
     if !runtime.block_on(streams.close(DEADLINE)) {

@@ -13,7 +13,7 @@ use super::processors::{CatalogueProcessor, FixedProcessor, Spec};
 use super::program::{Building, Built, ProgramError, Var, extract, named, not_there_yet, opt, s};
 use super::run::SinkTypes;
 use super::stores::{KvReader, SessionReader, StoreReader, VersionedReader, WindowReader};
-use super::types::{OK, OV, Serdes, Stream, Types, on};
+use super::types::{OK, OV, Serdes, Stream, StreamOf, Types, by_value, on};
 use super::value::{KeySerde, Val, ValSerde};
 
 /// Texts of a list.
@@ -87,12 +87,10 @@ impl Building {
         let (spec, stores) = (spec(statement), list(statement, "stores"));
         let supplier = move || CatalogueProcessor::new(spec.clone());
         let (name, stores) = (named(statement), refs(&stores));
-        let stream: Stream = match stream {
-            Stream::Tt(it) => it.process_with(supplier, name, &stores).into(),
-            Stream::Tl(it) => it.process_with(supplier, name, &stores).into(),
-            Stream::Wt(_) | Stream::Wl(_) => return not_there_yet(statement),
-        };
-        self.set(statement, Var::Stream(stream, Types { long: false, ..types }))
+        let Stream::Text(stream) = stream else { return not_there_yet(statement) };
+        let stream: Stream =
+            by_value!(StreamOf, stream, it => it.process_with(supplier, name, &stores).into());
+        self.set(statement, Var::Stream(stream, types.texts()))
     }
 
     pub(super) fn process_values(&mut self, statement: &Value) -> Built {
@@ -101,8 +99,8 @@ impl Building {
         let supplier = move || FixedProcessor::new(spec.clone());
         let (name, stores) = (named(statement), refs(&stores));
         let stream: Stream =
-            on!(Stream, stream, it => it.process_values_with(supplier, name, &stores).into());
-        self.set(statement, Var::Stream(stream, Types { long: false, ..types }))
+            on!(Stream / StreamOf, stream, it => it.process_values_with(supplier, name, &stores).into());
+        self.set(statement, Var::Stream(stream, types.texts()))
     }
 
     pub(super) fn store(&mut self, statement: &Value) -> Built {
@@ -118,24 +116,18 @@ impl Building {
         let (name, topic) = (s(statement, "name"), s(statement, "topic"));
         let parents = list(statement, "parents");
         let types = types(statement);
-        match (statement["op"].as_str(), types.long) {
-            (Some("addSource"), true) => {
-                topology.add_source_with::<OK, Option<i64>>(
-                    &name,
-                    &*topic,
-                    source_options(statement, types),
-                )?;
-            }
-            (Some("addSource"), false) => {
+        // Processors take texts and longs alike.
+        match statement["op"].as_str() {
+            Some("addSource") => {
                 topology.add_source_with::<OK, OV>(&name, &*topic, source_options(statement, types))?;
             }
-            (Some("addProcessor"), _) => {
+            Some("addProcessor") => {
                 // Its stores are connected to it by their own statements.
                 let spec = spec(statement);
                 let supplier = move || CatalogueProcessor::new(spec.clone());
                 topology.add_processor::<OK, OV, OK, OV, _>(&name, supplier, &refs(&parents))?;
             }
-            (Some("addSink"), _) => {
+            Some("addSink") => {
                 topology.add_sink::<Option<KeySerde>, Option<ValSerde>>(&name, &*topic, &refs(&parents))?;
                 self.program.sinks.insert(topic, SinkTypes::default());
             }
@@ -148,13 +140,13 @@ impl Building {
     }
 }
 
-fn source_options<V: Serdes + super::types::AsVal>(statement: &Value, types: Types) -> SourceOptions<OK, V> {
+fn source_options(statement: &Value, types: Types) -> SourceOptions<OK, OV> {
     let extractor = opt(statement, "timestamp_extractor");
     SourceOptions {
         key_serde: DynSerde::new(OK::serde(types)),
-        value_serde: DynSerde::new(V::serde(types)),
-        timestamp_extractor: extractor.map(|spec| -> TimestampExtractor<OK, V> {
-            Arc::new(move |record: &ExtractorRecord<'_, OK, V>, partition_time: i64| {
+        value_serde: DynSerde::new(OV::serde(types)),
+        timestamp_extractor: extractor.map(|spec| -> TimestampExtractor<OK, OV> {
+            Arc::new(move |record: &ExtractorRecord<'_, OK, OV>, partition_time: i64| {
                 extract(&spec, record, partition_time)
             })
         }),
@@ -171,17 +163,17 @@ pub(super) fn store_at(statement: &Value, place: Place<'_>) -> Built<Box<dyn Sto
     match statement["type"].as_str().unwrap_or_default() {
         "kv" => {
             add_store!(statement, place, KeyValueStoreBuilder::new(&name, key, plain));
-            Ok(Box::new(KvReader::<Val>::new(&name)))
+            Ok(Box::new(KvReader::<OK, Val>::new(&name)))
         }
         "timestamped-kv" => {
             let value = DynSerde::new(OV::serde(types));
             add_store!(statement, place, KeyValueStoreBuilder::timestamped(&name, key, value));
-            Ok(Box::new(KvReader::<ValueAndTimestamp<OV>>::new(&name)))
+            Ok(Box::new(KvReader::<OK, ValueAndTimestamp<OV>>::new(&name)))
         }
         "versioned" => {
             let history = number("history_ms");
             add_store!(statement, place, VersionedKeyValueStoreBuilder::new(&name, history, key, plain));
-            Ok(Box::new(VersionedReader::<Val>::new(&name)))
+            Ok(Box::new(VersionedReader::<OK, Val>::new(&name)))
         }
         "session" => {
             let retention = number("retention_ms");

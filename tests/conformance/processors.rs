@@ -9,7 +9,7 @@ use kstreams::processor::{
 use kstreams::state::{Record, SessionStore, Window, WindowStore, Windowed};
 
 use super::catalogue;
-use super::kv_handle::KvHandle;
+use super::kv_handle::{self, KvHandle};
 use super::types::{AsKey, AsVal, OK, OV};
 use super::value::{Key, Val, show, text};
 
@@ -156,8 +156,8 @@ impl<V: AsVal> Processor<OK, V, OK, OV> for CatalogueProcessor {
         match self.spec.name() {
             "dedup-within" => self.window = Some(ctx.state_store(self.spec.store())?),
             "session-put" => self.session = Some(ctx.state_store(self.spec.store())?),
-            "global-get" => self.kv = Some(KvHandle::open(self.spec.arg(0), ctx)?),
-            _ if !self.spec.stores.is_empty() => self.kv = Some(KvHandle::open(self.spec.store(), ctx)?),
+            "global-get" => self.kv = Some(kv_handle::open(self.spec.arg(0), ctx)?),
+            _ if !self.spec.stores.is_empty() => self.kv = Some(kv_handle::open(self.spec.store(), ctx)?),
             _ => {}
         }
         Ok(())
@@ -274,7 +274,7 @@ impl FixedProcessor {
 impl<K: AsKey, V: AsVal> FixedKeyProcessor<K, V, OV> for FixedProcessor {
     fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
         if !self.spec.stores.is_empty() {
-            self.kv = Some(KvHandle::open(self.spec.store(), ctx)?);
+            self.kv = Some(kv_handle::open(self.spec.store(), ctx)?);
         }
         Ok(())
     }

@@ -6,17 +6,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kstreams::processor::RecordMetadata;
 use kstreams::topology::{Extracted, ExtractorRecord, SinkTopic};
 use kstreams::{
-    Branched, CogroupedKStream, Consumed, GlobalKTable, KGroupedStream, KGroupedTable, KStream, Named,
-    Produced, Repartitioned, StreamsBuilder, StreamsConfig, Topology,
+    Branched, Consumed, GlobalKTable, KStream, KTable, Named, Produced, Repartitioned, StreamsBuilder,
+    StreamsConfig, Topology,
 };
 use serde_json::{Value, json};
 
 use super::catalogue;
 use super::run::{Log, Program, SinkTypes};
-use super::stores::StoreReader;
-use super::types::{AsKey, AsVal, OK, OV, Serdes, Stream, Table, Types, WK, on};
-use super::value::{Key, KeyKind, KeySerde, Val, ValSerde, text};
-use super::windowed::Windowed;
+use super::stateful::Kept;
+use super::stores::{StoreReader, Stored};
+use super::types::{
+    AsKey, AsVal, Grouped, GroupedTable, KitKey, KitValue, OK, OL, OV, Serdes, Stream, StreamOf, Table,
+    TableOf, Types, by_value, on,
+};
+use super::value::{Key, KeyKind, KeySerde, Val, text};
+use super::windowed::{Cogrouped, Windowed, WindowedCogrouped};
 
 /// Why a program could not be built.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +28,9 @@ pub(crate) enum ProgramError {
     /// A statement that the DSL does not have yet.
     #[error("not there yet: {0}")]
     NotThereYet(String),
+    /// A statement that is an error in the JVM when the topology is built, and here when the program is compiled.
+    #[error("does not compile: {0}")]
+    DoesNotCompile(&'static str),
     #[error(transparent)]
     Topology(#[from] kstreams::TopologyError),
 }
@@ -32,11 +39,13 @@ pub(crate) enum ProgramError {
 pub(super) enum Var {
     Stream(Stream, Types),
     Table(Table, Types),
+    /// Its values are only ever joined, and a join's results are texts: longs need no type of their own.
     Global(GlobalKTable<OK, OV>),
-    Grouped(KGroupedStream<OK, OV>, Types),
-    GroupedTable(KGroupedTable<OK, OV>, Types),
+    Grouped(Grouped, Types),
+    GroupedTable(GroupedTable, Types),
     Windowed(Windowed, Types),
-    Cogrouped(CogroupedKStream<OK, OV>, Types),
+    Cogrouped(Cogrouped, Types),
+    WindowedCogrouped(WindowedCogrouped, Types),
 }
 
 /// Builds a case's program.
@@ -156,18 +165,18 @@ impl Building {
         }
     }
 
-    pub(super) fn consumed(
+    pub(super) fn consumed<V: AsVal + Serdes>(
         &self,
         statement: &Value,
-    ) -> (Consumed<Option<KeySerde>, Option<ValSerde>>, Types) {
+    ) -> (Consumed<Option<KeySerde>, V::Serde>, Types) {
         let types = Types { key: KeyKind::Text, long: statement["value_type"] == "long" };
-        let mut consumed = Consumed::with(OK::serde(types), OV::serde(types));
+        let mut consumed = Consumed::with(OK::serde(types), V::serde(types));
         if let Some(name) = opt(statement, "named") {
             consumed = consumed.with_name(name);
         }
         if let Some(extractor) = opt(statement, "timestamp_extractor") {
             consumed = consumed.with_timestamp_extractor(
-                move |record: &ExtractorRecord<'_, OK, OV>, partition_time| {
+                move |record: &ExtractorRecord<'_, OK, V>, partition_time| {
                     extract(&extractor, record, partition_time)
                 },
             );
@@ -176,7 +185,17 @@ impl Building {
     }
 
     fn stream(&mut self, statement: &Value) -> Built {
-        let (consumed, types) = self.consumed(statement);
+        match statement["value_type"] == "long" {
+            true => self.stream_of::<OL>(statement),
+            false => self.stream_of::<OV>(statement),
+        }
+    }
+
+    fn stream_of<V: KitValue>(&mut self, statement: &Value) -> Built
+    where
+        StreamOf<OK>: From<KStream<OK, V>>,
+    {
+        let (consumed, types) = self.consumed::<V>(statement);
         let stream = if let Some(pattern) = opt(statement, "pattern") {
             let pattern =
                 regex::Regex::new(&pattern).map_err(|_| ProgramError::NotThereYet(pattern.clone()))?;
@@ -187,7 +206,7 @@ impl Building {
         } else {
             self.builder.stream_with(s(statement, "topic"), consumed)
         };
-        self.set(statement, Var::Stream(stream.into(), types))
+        self.set(statement, Var::Stream(OK::stream(stream), types))
     }
 
     fn filter(&mut self, statement: &Value) -> Built {
@@ -195,41 +214,35 @@ impl Building {
         let predicate = move |key: &OK, value: &OV| must(catalogue::predicate(&spec, key, value)) != not;
         match self.var(statement, "in")? {
             Var::Stream(stream, types) => {
-                let stream = on!(Stream, stream, it => {
+                let stream: Stream = on!(Stream / StreamOf, stream, it => {
                     it.filter_with(move |k, v| predicate(&k.key(), &v.val()), named(statement)).into()
                 });
                 self.set(statement, Var::Stream(stream, types))
             }
             Var::Table(table, types) => {
-                let table = match table {
-                    Table::Tt(it) => {
-                        let p = move |k: &OK, v: &OV| predicate(&k.key(), &v.val());
-                        match self.materialized::<OK, OV>(statement, types, false)? {
-                            Some(m) => it.filter_with(p, named(statement), m).into(),
-                            None => it.filter_with(p, named(statement), kstreams::Unmaterialized).into(),
-                        }
-                    }
-                    Table::Tl(it) => {
-                        let p = move |k: &OK, v: &i64| predicate(&k.key(), &v.val());
-                        match self.materialized::<OK, i64>(statement, types, false)? {
-                            Some(m) => it.filter_with(p, named(statement), m).into(),
-                            None => it.filter_with(p, named(statement), kstreams::Unmaterialized).into(),
-                        }
-                    }
-                    Table::Wt(it) if statement["materialized"].is_null() => {
-                        let p = move |k: &WK, v: &OV| predicate(&k.key(), &v.val());
-                        it.filter_with(p, named(statement), kstreams::Unmaterialized).into()
-                    }
-                    Table::Wl(it) if statement["materialized"].is_null() => {
-                        let p = move |k: &WK, v: &i64| predicate(&k.key(), &v.val());
-                        it.filter_with(p, named(statement), kstreams::Unmaterialized).into()
-                    }
-                    _ => return not_there_yet(statement),
-                };
-                self.set(statement, Var::Table(table, types))
+                let table = on!(Table / TableOf, table, it => {
+                    self.filter_rows(&it, (statement, types), predicate)
+                });
+                self.set(statement, Var::Table(table?, types))
             }
             _ => not_there_yet(statement),
         }
+    }
+
+    fn filter_rows<K: KitKey, V: Stored>(
+        &mut self,
+        table: &KTable<K, V>,
+        (statement, types): (&Value, Types),
+        predicate: impl Fn(&OK, &OV) -> bool + Send + Sync + 'static,
+    ) -> Built<Table>
+    where
+        TableOf<K>: From<KTable<K, V>>,
+    {
+        let keep = move |k: &K, v: &V| predicate(&k.key(), &v.val());
+        Ok(K::table(match self.materialized::<K, V>(statement, types, Kept::Rows)? {
+            Some(materialized) => table.filter_with(keep, named(statement), materialized),
+            None => table.filter_with(keep, named(statement), kstreams::Unmaterialized),
+        }))
     }
 
     fn map_values(&mut self, statement: &Value) -> Built {
@@ -237,35 +250,31 @@ impl Building {
         let map = move |key: &OK, value: OV| text_of(&spec, key, &value).map(Val::Text);
         match self.var(statement, "in")? {
             Var::Stream(stream, types) => {
-                let stream: Stream = on!(Stream, stream, it => {
+                let stream: Stream = on!(Stream / StreamOf, stream, it => {
                     it.map_values_with_key_with(move |k, v| map(&k.key(), v.val()), named(statement)).into()
                 });
-                self.set(statement, Var::Stream(stream, Types { long: false, ..types }))
+                self.set(statement, Var::Stream(stream, types.texts()))
             }
             Var::Table(table, types) => {
-                let types = Types { long: false, ..types };
-                let text_key = !matches!(table, Table::Wt(_) | Table::Wl(_));
-                if !text_key && !statement["materialized"].is_null() {
-                    return not_there_yet(statement);
-                }
-                let table: Table = if text_key {
-                    let given = self.materialized::<OK, OV>(statement, types, false)?;
-                    match (table, given) {
-                        (Table::Tt(it), Some(m)) => it
-                            .map_values_with_key_with(move |k, v| map(&k.key(), v.val()), named(statement), m)
-                            .into(),
-                        (Table::Tl(it), Some(m)) => it
-                            .map_values_with_key_with(move |k, v| map(&k.key(), v.val()), named(statement), m)
-                            .into(),
-                        (table, _) => map_table_values(table, map, named(statement)),
-                    }
-                } else {
-                    map_table_values(table, map, named(statement))
-                };
-                self.set(statement, Var::Table(table, types))
+                let types = types.texts();
+                let table = on!(Table / TableOf, table, it => self.map_rows(&it, (statement, types), map));
+                self.set(statement, Var::Table(table?, types))
             }
             _ => not_there_yet(statement),
         }
+    }
+
+    fn map_rows<K: KitKey, V: AsVal>(
+        &mut self,
+        table: &KTable<K, V>,
+        (statement, types): (&Value, Types),
+        map: impl Fn(&OK, OV) -> OV + Send + Sync + 'static,
+    ) -> Built<Table> {
+        let map = move |k: &K, v: V| map(&k.key(), v.val());
+        Ok(K::table(match self.materialized::<K, OV>(statement, types, Kept::Rows)? {
+            Some(materialized) => table.map_values_with_key_with(map, named(statement), materialized),
+            None => table.map_values_with_key_with(map, named(statement), kstreams::Unmaterialized),
+        }))
     }
 
     fn map(&mut self, statement: &Value) -> Built {
@@ -281,17 +290,17 @@ impl Building {
         let stream: Stream = match (key, value) {
             (Some(key), Some(value)) => {
                 let (f, g) = (new_key(key), new_value(value));
-                on!(Stream, stream, it => it.map_with(move |k, v| (f(&k.key(), &v.val()), g(&k.key(), &v.val())), name).into())
+                on!(Stream / StreamOf, stream, it => it.map_with(move |k, v| (f(&k.key(), &v.val()), g(&k.key(), &v.val())), name).into())
             }
             (Some(key), None) => {
                 let f = new_key(key);
-                on!(Stream, stream, it => it.map_with(move |k, v| (f(&k.key(), &v.val()), v), name).into())
+                on!(Stream / StreamOf, stream, it => it.map_with(move |k, v| (f(&k.key(), &v.val()), v), name).into())
             }
             (None, Some(value)) => {
                 let g = new_value(value);
-                on!(Stream, stream, it => it.map_with(move |k, v| { let new = g(&k.key(), &v.val()); (k, new) }, name).into())
+                on!(Stream / StreamOf, stream, it => it.map_with(move |k, v| { let new = g(&k.key(), &v.val()); (k, new) }, name).into())
             }
-            (None, None) => on!(Stream, stream, it => it.map_with(|k, v| (k, v), name).into()),
+            (None, None) => on!(Stream / StreamOf, stream, it => it.map_with(|k, v| (k, v), name).into()),
         };
         self.set(statement, Var::Stream(stream, types))
     }
@@ -317,11 +326,11 @@ impl Building {
         let rekeyed = !statement["key"].is_null();
         let name = named(statement);
         let stream: Stream = if rekeyed {
-            on!(Stream, stream, it => it.flat_map_with(move |k, v| {
+            on!(Stream / StreamOf, stream, it => it.flat_map_with(move |k, v| {
                 items(&k.key(), &v.val()).into_iter().map(|(key, value)| (key.flatten(), value)).collect::<Vec<(OK, OV)>>()
             }, name).into())
         } else {
-            on!(Stream, stream, it => it.flat_map_with(move |k, v| {
+            on!(Stream / StreamOf, stream, it => it.flat_map_with(move |k, v| {
                 items(&k.key(), &v.val()).into_iter().map(|(_, value)| (k.clone(), value)).collect::<Vec<_>>()
             }, name).into())
         };
@@ -335,19 +344,19 @@ impl Building {
         let items = move |k: &OK, v: &OV| -> Vec<OV> {
             must(catalogue::flat(&spec, k, v)).into_iter().map(|item| Some(Val::Text(item))).collect()
         };
-        let stream: Stream = on!(Stream, stream, it => {
+        let stream: Stream = on!(Stream / StreamOf, stream, it => {
             it.flat_map_values_with_key_with(move |k, v| items(&k.key(), &v.val()), named(statement)).into()
         });
-        self.set(statement, Var::Stream(stream, Types { long: false, ..types }))
+        self.set(statement, Var::Stream(stream, types.texts()))
     }
 
     fn select_key(&mut self, statement: &Value) -> Built {
         let (stream, types) = self.stream_var(statement, "in")?;
         let spec = s(statement, "fn");
-        let stream: Stream = on!(Stream, stream, it => {
+        let stream: Stream = on!(Stream / StreamOf, stream, it => {
             it.select_key_with(move |k, v| text_of(&spec, &k.key(), &v.val()).map(Key::Text), named(statement)).into()
         });
-        self.set(statement, Var::Stream(stream, Types { key: KeyKind::Text, ..types }))
+        self.set(statement, Var::Stream(stream, types.text_keys()))
     }
 
     fn observe(&mut self, statement: &Value) -> Built {
@@ -357,10 +366,10 @@ impl Building {
             lock(&log).push(json!([label, text(k), text(v)]));
         };
         if statement["op"] == "foreach" {
-            on!(Stream, stream, it => it.for_each_with(move |k, v| see(&k.key(), &v.val()), named(statement)));
+            on!(Stream / StreamOf, stream, it => it.for_each_with(move |k, v| see(&k.key(), &v.val()), named(statement)));
             return Ok(());
         }
-        let stream = on!(Stream, stream, it => it.peek_with(move |k, v| see(&k.key(), &v.val()), named(statement)).into());
+        let stream = on!(Stream / StreamOf, stream, it => it.peek_with(move |k, v| see(&k.key(), &v.val()), named(statement)).into());
         self.set(statement, Var::Stream(stream, types))
     }
 
@@ -368,13 +377,12 @@ impl Building {
         let (left, types) = self.stream_var(statement, "in")?;
         let (right, _) = self.stream_var(statement, "other")?;
         let name = named(statement);
-        let merged: Stream = match (left, right) {
-            (Stream::Tt(l), Stream::Tt(r)) => l.merge_with(&r, name).into(),
-            (Stream::Tl(l), Stream::Tl(r)) => l.merge_with(&r, name).into(),
-            (Stream::Wt(l), Stream::Wt(r)) => l.merge_with(&r, name).into(),
-            (Stream::Wl(l), Stream::Wl(r)) => l.merge_with(&r, name).into(),
-            _ => return not_there_yet(statement),
+        let merged = match (left, right) {
+            (Stream::Text(l), Stream::Text(r)) => merge(l, r, name),
+            (Stream::Windowed(l), Stream::Windowed(r)) => merge(l, r, name),
+            _ => None,
         };
+        let Some(merged) = merged else { return not_there_yet(statement) };
         self.set(statement, Var::Stream(merged, types))
     }
 
@@ -382,7 +390,7 @@ impl Building {
         let (stream, types) = self.stream_var(statement, "in")?;
         let branches = statement["branches"].as_array().cloned().unwrap_or_default();
         let default = opt(statement, "default");
-        let parts: Vec<Stream> = on!(Stream, stream, it => {
+        let parts: Vec<Stream> = on!(Stream / StreamOf, stream, it => {
             let mut split = match opt(statement, "named") {
                 Some(name) => it.split_with(name),
                 None => it.split(),
@@ -408,27 +416,25 @@ impl Building {
 
     fn repartition(&mut self, statement: &Value) -> Built {
         let (stream, types) = self.stream_var(statement, "in")?;
-        let stream: Stream = on!(Stream, stream, it => repartition(it, statement, types).into());
+        let stream: Stream = on!(Stream / StreamOf, stream, it => repartition(it, statement, types).into());
         self.set(statement, Var::Stream(stream, types))
     }
 
     fn make_stream(&mut self, statement: &Value) -> Built {
         let Var::Table(table, types) = self.var(statement, "in")? else { return not_there_yet(statement) };
         let name = named(statement);
-        let stream: Stream = match table {
-            Table::Tt(it) => it.to_flat_stream_with(name).into(),
-            Table::Tl(it) => it.to_stream_with(name).into(),
-            Table::Wt(it) => it.to_flat_stream_with(name).into(),
-            Table::Wl(it) => it.to_stream_with(name).into(),
+        let stream = match table {
+            Table::Text(rows) => updates(rows, name),
+            Table::Windowed(rows) => updates(rows, name),
         };
         if statement["key"].is_null() {
             return self.set(statement, Var::Stream(stream, types));
         }
         let spec = s(statement, "key");
-        let stream: Stream = on!(Stream, stream, it => {
+        let stream: Stream = on!(Stream / StreamOf, stream, it => {
             it.select_key(move |k, v| text_of(&spec, &k.key(), &v.val()).map(Key::Text)).into()
         });
-        let types = Types { key: KeyKind::Text, ..types };
+        let types = types.text_keys();
         self.set(statement, Var::Stream(stream, types))
     }
 
@@ -439,7 +445,7 @@ impl Building {
             Some(topic) => self.program.sinks.insert(topic, sink),
             None => Some(std::mem::replace(&mut self.program.dynamic_sink, sink)),
         };
-        on!(Stream, stream, it => to(it, statement, types));
+        on!(Stream / StreamOf, stream, it => to(it, statement, types));
         Ok(())
     }
 }
@@ -448,9 +454,20 @@ fn lock(log: &Mutex<Vec<Value>>) -> std::sync::MutexGuard<'_, Vec<Value>> {
     log.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn map_table_values(table: Table, map: impl Fn(&OK, OV) -> OV + Send + Sync + 'static, name: Named) -> Table {
-    let none = kstreams::Unmaterialized;
-    on!(Table, table, it => it.map_values_with_key_with(move |k, v| map(&k.key(), v.val()), name, none).into())
+fn updates<K: KitKey>(table: TableOf<K>, name: Named) -> Stream {
+    match table {
+        TableOf::T(it) => K::stream(it.to_flat_stream_with(name)),
+        TableOf::L(it) => K::stream(it.to_flat_stream_with(name)),
+        TableOf::C(it) => K::stream(it.to_stream_with(name)),
+    }
+}
+
+fn merge<K: KitKey>(left: StreamOf<K>, right: StreamOf<K>, name: Named) -> Option<Stream> {
+    Some(match (left, right) {
+        (StreamOf::T(l), StreamOf::T(r)) => K::stream(l.merge_with(&r, name)),
+        (StreamOf::L(l), StreamOf::L(r)) => K::stream(l.merge_with(&r, name)),
+        _ => return None,
+    })
 }
 
 fn repartition<K, V>(stream: KStream<K, V>, statement: &Value, types: Types) -> KStream<K, V>

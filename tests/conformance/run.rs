@@ -47,9 +47,11 @@ pub(crate) fn config(case: &Value) -> StreamsConfig {
                 "continue" => "org.apache.kafka.streams.errors.LogAndContinueExceptionHandler",
                 _ => "org.apache.kafka.streams.errors.LogAndFailExceptionHandler",
             },
-            "default.timestamp.extractor" => {
-                "org.apache.kafka.streams.processor.LogAndSkipOnInvalidTimestamp"
-            }
+            "default.timestamp.extractor" => match value {
+                "log-and-skip" => "org.apache.kafka.streams.processor.LogAndSkipOnInvalidTimestamp",
+                "wall-clock" => "org.apache.kafka.streams.processor.WallclockTimestampExtractor",
+                _ => "org.apache.kafka.streams.processor.FailOnInvalidTimestamp",
+            },
             _ => value,
         };
         config = config.set(key, value);
@@ -93,9 +95,7 @@ pub(crate) fn run(case: &Value, program: Program, config: &StreamsConfig) -> Val
     if let Some(error) = error {
         return failed(actual, i64::try_from(failed_at).unwrap_or(i64::MAX) - 1, &*error);
     }
-    let piped = case["steps"].as_array().into_iter().flatten().filter_map(|step| step["key"].as_str());
-    let keys: BTreeSet<String> = piped.map(str::to_owned).collect();
-    let keys: Vec<String> = keys.into_iter().collect();
+    let keys = piped_keys(case);
     let contents: Map<String, Value> =
         stores.iter().map(|(name, reader)| (name.clone(), reader.contents(&driver, &keys))).collect();
     if !contents.is_empty() {
@@ -103,6 +103,13 @@ pub(crate) fn run(case: &Value, program: Program, config: &StreamsConfig) -> Val
     }
     actual.insert("dropped".to_owned(), driver.dropped_records().into());
     actual.into()
+}
+
+/// The keys that the steps of a case pipe, each once, in the order of their bytes.
+pub(crate) fn piped_keys(case: &Value) -> Vec<String> {
+    let piped = case["steps"].as_array().into_iter().flatten().filter_map(|step| step["key"].as_str());
+    let keys: BTreeSet<String> = piped.map(str::to_owned).collect();
+    keys.into_iter().collect()
 }
 
 fn failed(mut actual: Map<String, Value>, step: i64, error: &(dyn std::error::Error + 'static)) -> Value {

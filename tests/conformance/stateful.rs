@@ -1,23 +1,33 @@
-//! Statements that keep state: tables, groupings, aggregations.
+//! Statements that keep state: tables, groupings, aggregations over all time.
 
 use kstreams::state::{StoreType, ValueAndTimestamp};
-use kstreams::{Grouped, KGroupedStream, KGroupedTable, KTable, Materialized, TimeWindowedKStream};
+use kstreams::{Grouped as GroupedOptions, KGroupedStream, KGroupedTable, KStream, KTable, Materialized};
 use serde_json::Value;
 
 use super::catalogue;
 use super::program::{Building, Built, Var, must, named, not_there_yet, opt, s, text_of};
-use super::stores::{KvReader, StoreReader, VersionedReader, WindowReader};
-use super::types::{AsKey, AsVal, OK, OV, Serdes, Stream, Table, Types, WK, on};
-use super::value::{Key, KeyKind, KeySerde, Val, ValSerde, show, text};
-use super::windowed::Windowed;
+use super::stores::{KvReader, SessionReader, StoreReader, Stored, VersionedReader, WindowReader};
+use super::types::{
+    AsKey, AsVal, Grouped, GroupedOf, GroupedTable, GroupedTableOf, KitKey, KitValue, OK, OL, OV, Serdes,
+    Stream, StreamOf, Table, TableOf, Types, by_value, on, typed,
+};
+use super::value::{Key, KeyKind, Val, show, text};
+
+/// What a table's store holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    Rows,
+    Windows,
+    Sessions,
+}
 
 impl Building {
     /// The statement's Materialized, with a reader registered for a named store.
-    pub(super) fn materialized<K: Serdes, V: Serdes>(
+    pub(super) fn materialized<K: KitKey, V: Stored>(
         &mut self,
         statement: &Value,
         types: Types,
-        windowed: bool,
+        kept: Kept,
     ) -> Built<Option<Materialized<K::Serde, V::Serde>>> {
         let spec = &statement["materialized"];
         if spec.is_null() {
@@ -25,14 +35,11 @@ impl Building {
         }
         let mut materialized = Materialized::with(K::serde(types), V::serde(types));
         if let Some(name) = opt(spec, "name") {
-            let versioned = spec["store"] == "versioned";
-            let reader: Box<dyn StoreReader> = match (windowed, is_i64::<V>()) {
-                (false, false) if versioned => Box::new(VersionedReader::<OV>::new(&name)),
-                (false, true) if versioned => Box::new(VersionedReader::<i64>::new(&name)),
-                (false, false) => Box::new(KvReader::<ValueAndTimestamp<OV>>::new(&name)),
-                (false, true) => Box::new(KvReader::<ValueAndTimestamp<i64>>::new(&name)),
-                (true, false) => Box::new(WindowReader::<ValueAndTimestamp<OV>>::new(&name)),
-                (true, true) => Box::new(WindowReader::<ValueAndTimestamp<i64>>::new(&name)),
+            let reader: Box<dyn StoreReader> = match kept {
+                Kept::Rows if spec["store"] == "versioned" => Box::new(VersionedReader::<K, V>::new(&name)),
+                Kept::Rows => Box::new(KvReader::<K, ValueAndTimestamp<V>>::new(&name)),
+                Kept::Windows => Box::new(WindowReader::<ValueAndTimestamp<V>>::new(&name)),
+                Kept::Sessions => Box::new(SessionReader::<V>::new(&name)),
             };
             self.program.stores.insert(name.clone(), reader);
             materialized = materialized.with_store_name(name);
@@ -60,60 +67,72 @@ impl Building {
     }
 
     /// As [`materialized`](Self::materialized) where the call always has one.
-    pub(super) fn materialized_or_serdes<K: Serdes, V: Serdes>(
+    pub(super) fn materialized_or_serdes<K: KitKey, V: Stored>(
         &mut self,
         statement: &Value,
         types: Types,
-        windowed: bool,
+        kept: Kept,
     ) -> Built<Materialized<K::Serde, V::Serde>> {
-        let given = self.materialized::<K, V>(statement, types, windowed)?;
+        let given = self.materialized::<K, V>(statement, types, kept)?;
         Ok(given.unwrap_or_else(|| Materialized::with(K::serde(types), V::serde(types))))
     }
 
     pub(super) fn table(&mut self, statement: &Value) -> Built {
-        let (consumed, types) = self.consumed(statement);
+        match statement["value_type"] == "long" {
+            true => self.table_of::<OL>(statement),
+            false => self.table_of::<OV>(statement),
+        }
+    }
+
+    fn table_of<V: KitValue>(&mut self, statement: &Value) -> Built
+    where
+        TableOf<OK>: From<KTable<OK, V>>,
+    {
+        let (consumed, types) = self.consumed::<V>(statement);
         let topic = s(statement, "topic");
-        let table = match self.materialized::<OK, OV>(statement, types, false)? {
+        let table = match self.materialized::<OK, V>(statement, types, Kept::Rows)? {
             Some(materialized) => self.builder.table_with(&topic, consumed, materialized),
             None => self.builder.table_with(&topic, consumed, Materialized::default()),
         };
-        self.set(statement, Var::Table(table.into(), types))
+        self.set(statement, Var::Table(OK::table(table), types))
     }
 
     pub(super) fn make_table(&mut self, statement: &Value) -> Built {
         let (stream, types) = self.stream_var(statement, "in")?;
-        let Stream::Tt(stream) = stream else { return not_there_yet(statement) };
-        let materialized = self.materialized_or_serdes::<OK, OV>(statement, types, false)?;
-        let table = stream.to_table_with(named(statement), materialized);
-        self.set(statement, Var::Table(table.into(), types))
+        let table = on!(Stream / StreamOf, stream, it => self.last_of_each(&it, statement, types));
+        self.set(statement, Var::Table(table?, types))
+    }
+
+    fn last_of_each<K: KitKey, V: KitValue>(
+        &mut self,
+        stream: &KStream<K, V>,
+        statement: &Value,
+        types: Types,
+    ) -> Built<Table>
+    where
+        TableOf<K>: From<KTable<K, V>>,
+    {
+        let materialized = self.materialized_or_serdes::<K, V>(statement, types, Kept::Rows)?;
+        Ok(K::table(stream.to_table_with(named(statement), materialized)))
     }
 
     pub(super) fn group(&mut self, statement: &Value) -> Built {
-        let spec = s(statement, "fn");
-        let name = opt(statement, "name");
         match (self.var(statement, "in")?, statement["op"] == "groupBy") {
-            (Var::Stream(Stream::Tt(stream), types), false) => {
-                let grouped = stream.group_by_key_with(grouped(name, types));
+            (Var::Stream(stream, types), false) => {
+                let grouped = on!(Stream / StreamOf, stream, it => group_by_key(&it, statement, types));
                 self.set(statement, Var::Grouped(grouped, types))
             }
-            (Var::Stream(Stream::Tt(stream), types), true) => {
-                let types = Types { key: KeyKind::Text, ..types };
-                let key = move |k: &OK, v: &OV| text_of(&spec, k, v).map(Key::Text);
-                let grouped = stream.group_by_with(key, grouped(name, types));
-                self.set(statement, Var::Grouped(grouped, types))
-            }
-            (Var::Stream(Stream::Wt(stream), types), true) => {
-                let types = Types { key: KeyKind::Text, ..types };
-                let key = move |k: &WK, v: &OV| text_of(&spec, &k.key(), v).map(Key::Text);
-                let grouped = stream.group_by_with(key, grouped(name, types));
+            (Var::Stream(stream, types), true) => {
+                let types = types.text_keys();
+                let grouped = on!(Stream / StreamOf, stream, it => group_by(&it, statement, types));
                 self.set(statement, Var::Grouped(grouped, types))
             }
             (Var::Table(table, types), true) => {
-                let grouped = on!(Table, table, it => group_rows(&it, statement, types));
                 let types = Types {
                     key: if statement["key"].is_null() { types.key } else { KeyKind::Text },
                     long: statement["value"].is_null() && types.long,
                 };
+                let grouped = on!(Table / TableOf, table, it => group_rows(&it, statement, types));
                 self.set(statement, Var::GroupedTable(grouped, types))
             }
             _ => not_there_yet(statement),
@@ -121,99 +140,179 @@ impl Building {
     }
 
     pub(super) fn aggregation(&mut self, statement: &Value) -> Built {
-        let (grouped, types) = match self.var(statement, "in")? {
-            Var::Grouped(grouped, types) => (Aggregable::Stream(grouped), types),
-            Var::Windowed(Windowed::Time(windowed), types) => (Aggregable::Windowed(windowed), types),
-            Var::GroupedTable(grouped, types) => (Aggregable::Table(grouped), types),
-            other => return self.session_or_cogroup(statement, other),
+        let types = |types: Types| match statement["op"].as_str() {
+            Some("count") => Types { long: true, ..types },
+            Some("reduce") => types,
+            _ => Types { long: statement["value_type"] == "long", ..types },
         };
-        let windowed = matches!(grouped, Aggregable::Windowed(_));
-        let (f, sub, name) = (s(statement, "fn"), s(statement, "sub"), named(statement));
-        // The store's key is the text; only the result's key is windowed.
-        let stored = |long: bool| Types { key: KeyKind::Text, long };
-        match statement["op"].as_str() {
+        let (table, types) = match self.var(statement, "in")? {
+            Var::Grouped(grouped, of) => {
+                let types = types(of);
+                (on!(Grouped / GroupedOf, grouped, it => self.aggregate(&it, statement, types))?, types)
+            }
+            Var::GroupedTable(grouped, of) => {
+                let types = types(of);
+                let table = on!(GroupedTable / GroupedTableOf, grouped, it => {
+                    self.aggregate_rows(&it, statement, types)
+                });
+                (table?, types)
+            }
+            Var::Windowed(windowed, of) => (self.windowed_aggregation(statement, windowed)?, types(of)),
+            Var::Cogrouped(cogrouped, of) => (self.cogrouped(statement, cogrouped)?, types(of)),
+            Var::WindowedCogrouped(cogrouped, of) => {
+                (self.windowed_cogrouped(statement, cogrouped)?, types(of))
+            }
+            _ => return not_there_yet(statement),
+        };
+        self.set(statement, Var::Table(table, types))
+    }
+
+    fn aggregate<K: KitKey, V: KitValue>(
+        &mut self,
+        grouped: &KGroupedStream<K, V>,
+        statement: &Value,
+        types: Types,
+    ) -> Built<Table>
+    where
+        TableOf<K>: From<KTable<K, V>>,
+    {
+        let (f, name) = (s(statement, "fn"), named(statement));
+        Ok(match statement["op"].as_str() {
             Some("count") => {
-                let m = self.materialized_or_serdes::<OK, i64>(statement, stored(true), windowed)?;
-                let table: Table = match grouped {
-                    Aggregable::Stream(it) => it.count_with(name, m).into(),
-                    Aggregable::Windowed(it) => it.count_with(name, m).into(),
-                    Aggregable::Table(it) => it.count_with(name, m).into(),
-                };
-                self.set(statement, Var::Table(table, Types { long: true, ..types }))
+                let m = self.materialized_or_serdes::<K, i64>(statement, types, Kept::Rows)?;
+                K::table(grouped.count_with(name, m))
             }
             Some("reduce") => {
-                let m = self.materialized_or_serdes::<OK, OV>(statement, stored(types.long), windowed)?;
-                let (add, remove) = (reducer(f, types.long), reducer(sub, types.long));
-                let table: Table = match grouped {
-                    Aggregable::Stream(it) => it.reduce_with(add, name, m).into(),
-                    Aggregable::Windowed(it) => it.reduce_with(add, name, m).into(),
-                    Aggregable::Table(it) => it.reduce_with(add, remove, name, m).into(),
-                };
-                self.set(statement, Var::Table(table, types))
+                let m = self.materialized_or_serdes::<K, V>(statement, types, Kept::Rows)?;
+                K::table(grouped.reduce_with(reducer(f), name, m))
+            }
+            _ if types.long => {
+                let m = self.materialized_or_serdes::<K, OL>(statement, types, Kept::Rows)?;
+                K::table(grouped.aggregate_with(start::<OL>(statement), aggregator(f), name, m))
             }
             _ => {
-                let long = statement["value_type"] == "long";
-                let m = self.materialized_or_serdes::<OK, OV>(statement, stored(long), windowed)?;
-                let init = s(statement, "init");
-                let start = move || catalogue::initializer(&init);
-                let (add, remove) = (aggregator(f), aggregator(sub));
-                let table: Table = match grouped {
-                    Aggregable::Stream(it) => it.aggregate_with(start, add, name, m).into(),
-                    Aggregable::Windowed(it) => it.aggregate_with(start, add, name, m).into(),
-                    Aggregable::Table(it) => it.aggregate_with(start, add, remove, name, m).into(),
-                };
-                self.set(statement, Var::Table(table, Types { long, ..types }))
+                let m = self.materialized_or_serdes::<K, OV>(statement, types, Kept::Rows)?;
+                K::table(grouped.aggregate_with(start::<OV>(statement), aggregator(f), name, m))
             }
+        })
+    }
+
+    fn aggregate_rows<K: KitKey, V: KitValue>(
+        &mut self,
+        grouped: &KGroupedTable<K, V>,
+        statement: &Value,
+        types: Types,
+    ) -> Built<Table>
+    where
+        TableOf<K>: From<KTable<K, V>>,
+    {
+        let (add, remove, name) = (s(statement, "fn"), s(statement, "sub"), named(statement));
+        Ok(match statement["op"].as_str() {
+            Some("count") => {
+                let m = self.materialized_or_serdes::<K, i64>(statement, types, Kept::Rows)?;
+                K::table(grouped.count_with(name, m))
+            }
+            Some("reduce") => {
+                let m = self.materialized_or_serdes::<K, V>(statement, types, Kept::Rows)?;
+                K::table(grouped.reduce_with(reducer(add), reducer(remove), name, m))
+            }
+            _ if types.long => {
+                let m = self.materialized_or_serdes::<K, OL>(statement, types, Kept::Rows)?;
+                let (add, remove) = (aggregator(add), aggregator(remove));
+                K::table(grouped.aggregate_with(start::<OL>(statement), add, remove, name, m))
+            }
+            _ => {
+                let m = self.materialized_or_serdes::<K, OV>(statement, types, Kept::Rows)?;
+                let (add, remove) = (aggregator(add), aggregator(remove));
+                K::table(grouped.aggregate_with(start::<OV>(statement), add, remove, name, m))
+            }
+        })
+    }
+}
+
+fn group_by_key<K: KitKey, V: KitValue>(stream: &KStream<K, V>, statement: &Value, types: Types) -> Grouped
+where
+    GroupedOf<K>: From<KGroupedStream<K, V>>,
+{
+    K::grouped(stream.group_by_key_with(grouped::<K, V>(statement, types)))
+}
+
+fn group_by<K: AsKey, V: KitValue>(stream: &KStream<K, V>, statement: &Value, types: Types) -> Grouped
+where
+    GroupedOf<OK>: From<KGroupedStream<OK, V>>,
+{
+    let spec = s(statement, "fn");
+    let key = move |k: &K, v: &V| text_of(&spec, &k.key(), &v.val()).map(Key::Text);
+    OK::grouped(stream.group_by_with(key, grouped::<OK, V>(statement, types)))
+}
+
+/// Groups the rows of a table: by a function or by their own key, with the values of a function or their own.
+fn group_rows<K: KitKey, V: AsVal>(table: &KTable<K, V>, statement: &Value, types: Types) -> GroupedTable {
+    match opt(statement, "key") {
+        None => regroup(table, |key: &K, _: &OV| key.clone(), statement, types),
+        Some(spec) => {
+            let key = move |k: &K, v: &OV| text_of(&spec, &k.key(), v).map(Key::Text);
+            regroup(table, key, statement, types)
         }
     }
 }
 
-/// Groups the rows of any table; in the result keys and values are the kit's.
-fn group_rows<K: AsKey, V: AsVal>(
+fn regroup<K: AsKey, V: AsVal, K2: KitKey>(
     table: &KTable<K, V>,
+    new_key: impl Fn(&K, &OV) -> K2 + Send + Sync + 'static,
     statement: &Value,
     types: Types,
-) -> KGroupedTable<OK, OV> {
-    let (key, value) = (opt(statement, "key"), opt(statement, "value"));
-    let types = Types {
-        key: if key.is_some() { KeyKind::Text } else { types.key },
-        long: value.is_none() && types.long,
+) -> GroupedTable {
+    let spec = opt(statement, "value");
+    let map = move |key: &K, value: V| {
+        let value = value.val();
+        let new_value = match spec.as_deref() {
+            Some(spec) => text_of(spec, &key.key(), &value).map(Val::Text),
+            None => value.clone(),
+        };
+        (new_key(key, &value), new_value)
     };
-    let map = move |k: &K, v: V| {
-        let (k, v) = (k.key(), v.val());
-        let new_key = key.as_deref().map_or_else(|| k.clone(), |spec| text_of(spec, &k, &v).map(Key::Text));
-        let new = value.as_deref().map_or_else(|| v.clone(), |spec| text_of(spec, &k, &v).map(Val::Text));
-        (new_key, new)
-    };
-    table.group_by_with(map, grouped(opt(statement, "name"), types))
+    if types.long {
+        let longs = move |key: &K, value: V| {
+            let (key, value) = map(key, value);
+            (key, typed::<OL>(value))
+        };
+        K2::grouped_table(table.group_by_with(longs, grouped::<K2, OL>(statement, types)))
+    } else {
+        K2::grouped_table(table.group_by_with(map, grouped::<K2, OV>(statement, types)))
+    }
 }
 
-enum Aggregable {
-    Stream(KGroupedStream<OK, OV>),
-    Windowed(TimeWindowedKStream<OK, OV>),
-    Table(KGroupedTable<OK, OV>),
-}
-
-fn is_i64<V: 'static>() -> bool {
-    std::any::TypeId::of::<V>() == std::any::TypeId::of::<i64>()
-}
-
-fn grouped(name: Option<String>, types: Types) -> Grouped<Option<KeySerde>, Option<ValSerde>> {
-    let grouped = Grouped::with(OK::serde(types), OV::serde(types));
-    match name {
+fn grouped<K: Serdes, V: Serdes>(statement: &Value, types: Types) -> GroupedOptions<K::Serde, V::Serde> {
+    let grouped = GroupedOptions::with(K::serde(types), V::serde(types));
+    match opt(statement, "name") {
         Some(name) => grouped.with_name(name),
         None => grouped,
     }
 }
 
+/// The statement's initializer.
+pub(super) fn start<A: KitValue>(statement: &Value) -> impl Fn() -> A + Send + Sync + 'static {
+    let init = s(statement, "init");
+    move || typed(catalogue::initializer(&init))
+}
+
 /// A reducer of texts; where the values are longs its result is turned back.
-pub(super) fn reducer(spec: String, long: bool) -> impl Fn(OV, OV) -> OV + Send + Sync + 'static {
+pub(super) fn reducer<V: KitValue>(spec: String) -> impl Fn(V, V) -> V + Send + Sync + 'static {
     move |aggregate, value| {
+        let (aggregate, value) = (aggregate.val(), value.val());
         let reduced = catalogue::reducer(&spec, &text(&aggregate).unwrap_or_default(), &show(&value));
-        reduced.map(|text| if long { Val::Long(catalogue::num(Some(&text))) } else { Val::Text(text) })
+        reduced.map_or_else(|| typed(None), V::of_text)
     }
 }
 
-pub(super) fn aggregator(spec: String) -> impl Fn(&OK, OV, OV) -> OV + Send + Sync + 'static {
-    move |key, value, aggregate| must(catalogue::aggregator(&spec, key, &value, &aggregate))
+pub(super) fn aggregator<K, V, A>(spec: String) -> impl Fn(&K, V, A) -> A + Send + Sync + 'static
+where
+    K: AsKey,
+    V: AsVal,
+    A: KitValue,
+{
+    move |key, value, aggregate| {
+        typed(must(catalogue::aggregator(&spec, &key.key(), &value.val(), &aggregate.val())))
+    }
 }

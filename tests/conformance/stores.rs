@@ -1,15 +1,18 @@
 //! Reading stores for the kit's queries and final contents.
 
+use std::marker::PhantomData;
+
 use kstreams::state::{
     KeyValueStore, SessionStore, ValueAndTimestamp, VersionedKeyValueStore, VersionedRecord, WindowStore,
     Windowed,
 };
+use kstreams::KafkaStreams;
 use kstreams_test::TopologyTestDriver;
 use serde_json::{Value, json};
 
 use super::run::{rendered, value_json};
-use super::types::{AsKey, AsVal, OK, OV};
-use super::value::{Key, Val};
+use super::types::{AsKey, AsVal, KitKey, OK, OL, OV, Serdes};
+use super::value::Val;
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -18,6 +21,14 @@ pub(crate) trait StoreReader {
     fn query(&self, driver: &TopologyTestDriver, query: &Value) -> Result<Vec<Value>, AnyError>;
     /// `type` and `rows` as at the end of a case; `keys` are those that the steps piped, for stores that cannot be listed.
     fn contents(&self, driver: &TopologyTestDriver, keys: &[String]) -> Value;
+    /// The same, from a running instance.
+    fn contents_of(&self, streams: &KafkaStreams, keys: &[String]) -> Result<Value, AnyError>;
+}
+
+/// The rows of a store whose entries come in another order than the traces have them.
+fn sorted(kind: &str, mut rows: Vec<Value>) -> Value {
+    rows.sort_by(|a, b| a[0].as_str().map(str::as_bytes).cmp(&b[0].as_str().map(str::as_bytes)));
+    json!({ "type": kind, "rows": rows })
 }
 
 /// What a store's value looks like in a row: the value, and the timestamp where the store keeps one.
@@ -43,6 +54,17 @@ impl Cell for i64 {
     }
 }
 
+impl Cell for OL {
+    fn cells(self) -> Vec<Value> {
+        vec![self.into()]
+    }
+}
+
+/// A type of values that tables may have.
+pub(crate) trait Stored: AsVal + Serdes + Cell {}
+
+impl<V: AsVal + Serdes + Cell> Stored for V {}
+
 impl<V: AsVal> Cell for ValueAndTimestamp<V> {
     fn cells(self) -> Vec<Value> {
         vec![value_json(self.value.val()), self.timestamp.into()]
@@ -54,25 +76,25 @@ fn row(first: Value, cell: impl Cell) -> Value {
 }
 
 /// The key of a query as the stores have it.
-fn key_of(query: &Value, field: &str) -> Option<OK> {
-    query[field].as_str().map(|text| Some(Key::Text(text.to_owned())))
+fn key_of<K: KitKey>(query: &Value, field: &str) -> Option<K> {
+    query[field].as_str().and_then(K::named)
 }
 
-/// A key-value store whose values are `V`.
-pub(crate) struct KvReader<V>(String, std::marker::PhantomData<V>);
+/// A key-value store of keys `K` and values `V`.
+pub(crate) struct KvReader<K, V>(String, PhantomData<(K, V)>);
 
-impl<V> KvReader<V> {
+impl<K, V> KvReader<K, V> {
     pub(crate) fn new(store: &str) -> Self {
-        KvReader(store.to_owned(), std::marker::PhantomData)
+        KvReader(store.to_owned(), PhantomData)
     }
 }
 
-impl<V: Cell> StoreReader for KvReader<V> {
+impl<K: KitKey, V: Cell> StoreReader for KvReader<K, V> {
     fn query(&self, driver: &TopologyTestDriver, query: &Value) -> Result<Vec<Value>, AnyError> {
         let (from, to) = (key_of(query, "from"), key_of(query, "to"));
         let op = query["op"].as_str().unwrap_or_default();
-        driver.with_store(&self.0, |store: &mut KeyValueStore<OK, V>| -> Result<_, AnyError> {
-            let entries: Vec<(OK, V)> = match op {
+        driver.with_store(&self.0, |store: &mut KeyValueStore<K, V>| -> Result<_, AnyError> {
+            let entries: Vec<(K, V)> = match op {
                 "get" => {
                     let key = key_of(query, "key").ok_or("no key")?;
                     store.get(&key)?.map(|value| (key, value)).into_iter().collect()
@@ -89,7 +111,7 @@ impl<V: Cell> StoreReader for KvReader<V> {
                 }
                 other => return Err(format!("no query {other}").into()),
             };
-            Ok(entries.into_iter().map(|(key, value)| row(rendered(key), value)).collect())
+            Ok(entries.into_iter().map(|(key, value)| row(rendered(key.key()), value)).collect())
         })?
     }
 
@@ -97,20 +119,27 @@ impl<V: Cell> StoreReader for KvReader<V> {
         let rows = self.query(driver, &json!({ "op": "all" })).unwrap_or_default();
         json!({ "type": "kv", "rows": rows })
     }
+
+    fn contents_of(&self, streams: &KafkaStreams, _keys: &[String]) -> Result<Value, AnyError> {
+        let entries = streams.store::<KeyValueStore<K, V>>(&self.0)?.all()?;
+        let entries = entries.collect::<Result<Vec<(K, V)>, _>>()?;
+        let rows = entries.into_iter().map(|(key, value)| row(rendered(key.key()), value));
+        Ok(json!({ "type": "kv", "rows": rows.collect::<Vec<_>>() }))
+    }
 }
 
 /// A window store whose values are `V`.
-pub(crate) struct WindowReader<V>(String, std::marker::PhantomData<V>);
+pub(crate) struct WindowReader<V>(String, PhantomData<V>);
 
 impl<V> WindowReader<V> {
     pub(crate) fn new(store: &str) -> Self {
-        WindowReader(store.to_owned(), std::marker::PhantomData)
+        WindowReader(store.to_owned(), PhantomData)
     }
 }
 
 impl<V: Cell> StoreReader for WindowReader<V> {
     fn query(&self, driver: &TopologyTestDriver, query: &Value) -> Result<Vec<Value>, AnyError> {
-        let (from, to) = (key_of(query, "from"), key_of(query, "to"));
+        let (from, to) = (key_of::<OK>(query, "from"), key_of::<OK>(query, "to"));
         let (start, end) = (query["time_from"].as_i64().unwrap_or(0), query["time_to"].as_i64().unwrap_or(0));
         let op = query["op"].as_str().unwrap_or_default();
         driver.with_store(&self.0, |store: &mut WindowStore<OK, V>| -> Result<_, AnyError> {
@@ -141,25 +170,29 @@ impl<V: Cell> StoreReader for WindowReader<V> {
     }
 
     fn contents(&self, driver: &TopologyTestDriver, _keys: &[String]) -> Value {
-        let mut rows = self.query(driver, &json!({ "op": "all" })).unwrap_or_default();
-        rows.sort_by(|a, b| a[0].as_str().map(str::as_bytes).cmp(&b[0].as_str().map(str::as_bytes)));
-        json!({ "type": "window", "rows": rows })
+        sorted("window", self.query(driver, &json!({ "op": "all" })).unwrap_or_default())
+    }
+
+    fn contents_of(&self, streams: &KafkaStreams, _keys: &[String]) -> Result<Value, AnyError> {
+        let store = streams.store::<WindowStore<OK, V>>(&self.0)?;
+        let found = store.fetch_range(None, None, 0, i64::MAX)?.collect::<Result<Vec<_>, _>>()?;
+        Ok(sorted("window", found.into_iter().map(|(key, value)| row(windowed(key), value)).collect()))
     }
 }
 
 /// A session store whose values are `V`.
-pub(crate) struct SessionReader<V>(String, std::marker::PhantomData<V>);
+pub(crate) struct SessionReader<V>(String, PhantomData<V>);
 
 impl<V> SessionReader<V> {
     pub(crate) fn new(store: &str) -> Self {
-        SessionReader(store.to_owned(), std::marker::PhantomData)
+        SessionReader(store.to_owned(), PhantomData)
     }
 }
 
 impl<V: Cell> StoreReader for SessionReader<V> {
     fn query(&self, driver: &TopologyTestDriver, query: &Value) -> Result<Vec<Value>, AnyError> {
-        let (from, to) = (key_of(query, "from"), key_of(query, "to"));
-        let key = key_of(query, "key");
+        let (from, to) = (key_of::<OK>(query, "from"), key_of::<OK>(query, "to"));
+        let key = key_of::<OK>(query, "key");
         let (end, start) = (query["time_from"].as_i64().unwrap_or(0), query["time_to"].as_i64().unwrap_or(0));
         let op = query["op"].as_str().unwrap_or_default();
         driver.with_store(&self.0, |store: &mut SessionStore<OK, V>| -> Result<_, AnyError> {
@@ -178,40 +211,44 @@ impl<V: Cell> StoreReader for SessionReader<V> {
     }
 
     fn contents(&self, driver: &TopologyTestDriver, _keys: &[String]) -> Value {
-        let mut rows = self.query(driver, &json!({ "op": "fetch-keys" })).unwrap_or_default();
-        rows.sort_by(|a, b| a[0].as_str().map(str::as_bytes).cmp(&b[0].as_str().map(str::as_bytes)));
-        json!({ "type": "session", "rows": rows })
+        sorted("session", self.query(driver, &json!({ "op": "fetch-keys" })).unwrap_or_default())
     }
+
+    fn contents_of(&self, streams: &KafkaStreams, _keys: &[String]) -> Result<Value, AnyError> {
+        let store = streams.store::<SessionStore<OK, V>>(&self.0)?;
+        let found = store.fetch_range(None, None)?.collect::<Result<Vec<_>, _>>()?;
+        Ok(sorted("session", found.into_iter().map(|(key, value)| row(windowed(key), value)).collect()))
+    }
+}
+
+fn version<K: KitKey, V: AsVal>(key: &K, found: VersionedRecord<V>) -> Value {
+    let VersionedRecord { value, timestamp, .. } = found;
+    row(rendered(key.key()), ValueAndTimestamp { value, timestamp })
 }
 
 fn windowed(key: Windowed<OK>) -> Value {
     rendered(key.key())
 }
 
-/// A versioned store whose values are `V`.
-pub(crate) struct VersionedReader<V>(String, std::marker::PhantomData<V>);
+/// A versioned store of keys `K` and values `V`.
+pub(crate) struct VersionedReader<K, V>(String, PhantomData<(K, V)>);
 
-impl<V> VersionedReader<V> {
+impl<K, V> VersionedReader<K, V> {
     pub(crate) fn new(store: &str) -> Self {
-        VersionedReader(store.to_owned(), std::marker::PhantomData)
+        VersionedReader(store.to_owned(), PhantomData)
     }
 }
 
-impl<V: AsVal> StoreReader for VersionedReader<V> {
+impl<K: KitKey, V: AsVal> StoreReader for VersionedReader<K, V> {
     fn query(&self, driver: &TopologyTestDriver, query: &Value) -> Result<Vec<Value>, AnyError> {
-        let key = key_of(query, "key").ok_or("no key")?;
-        driver.with_store(&self.0, |store: &mut VersionedKeyValueStore<OK, V>| -> Result<_, AnyError> {
+        let key: K = key_of(query, "key").ok_or("no key")?;
+        driver.with_store(&self.0, |store: &mut VersionedKeyValueStore<K, V>| -> Result<_, AnyError> {
             let found = match query["op"].as_str().unwrap_or_default() {
                 "get" => store.get(&key)?,
                 "get-as-of" => store.get_as_of(&key, query["time"].as_i64().ok_or("no time")?)?,
                 other => return Err(format!("no query {other}").into()),
             };
-            Ok(found
-                .map(|VersionedRecord { value, timestamp, .. }| {
-                    row(rendered(key), ValueAndTimestamp { value, timestamp })
-                })
-                .into_iter()
-                .collect())
+            Ok(found.map(|found| version(&key, found)).into_iter().collect())
         })?
     }
 
@@ -219,5 +256,14 @@ impl<V: AsVal> StoreReader for VersionedReader<V> {
         let get = |key: &String| self.query(driver, &json!({ "op": "get", "key": key })).unwrap_or_default();
         let rows: Vec<Value> = keys.iter().flat_map(get).collect();
         json!({ "type": "versioned", "rows": rows })
+    }
+
+    fn contents_of(&self, streams: &KafkaStreams, keys: &[String]) -> Result<Value, AnyError> {
+        let store = streams.store::<VersionedKeyValueStore<K, V>>(&self.0)?;
+        let mut rows = Vec::new();
+        for key in keys.iter().filter_map(|key| K::named(key)) {
+            rows.extend(store.get(&key)?.map(|found| version(&key, found)));
+        }
+        Ok(json!({ "type": "versioned", "rows": rows }))
     }
 }

@@ -1,197 +1,325 @@
 //! Statements on windows: windowedBy with its kinds of windows, sessions, cogroup, suppress.
 
 use kstreams::{
-    BufferConfig, CogroupedKStream, EagerBufferConfig, EmitStrategy, KGroupedStream,
+    BufferConfig, CogroupedKStream, EagerBufferConfig, EmitStrategy, KGroupedStream, KTable,
     SessionWindowedCogroupedKStream, SessionWindowedKStream, SessionWindows, SlidingWindows, Suppressed,
     TimeWindowedCogroupedKStream, TimeWindowedKStream, TimeWindows, UnlimitedWindows, UntilTimeLimit,
-    UntilWindowCloses, WindowDefinition,
+    UntilWindowCloses,
 };
 use serde_json::Value;
 
 use super::catalogue;
 use super::program::{Building, Built, ProgramError, Var, ms, named, not_there_yet, opt, s};
-use super::stateful::{aggregator, reducer};
-use super::stores::{SessionReader, StoreReader};
-use super::types::{OK, OV, Serdes, Table, Types, WK};
+use super::stateful::{Kept, aggregator, reducer, start};
+use super::types::{
+    Grouped, GroupedOf, KitKey, KitValue, OK, OL, OV, Serdes, Table, TableOf, Types, WK, by_value, on, typed,
+};
 use super::value::KeyKind;
 
-/// What windowedBy makes of a grouped stream or of cogrouped ones.
+/// What is the same for texts and for longs.
 #[derive(Clone)]
-pub(super) enum Windowed {
-    Time(TimeWindowedKStream<OK, OV>),
-    Session(SessionWindowedKStream<OK, OV>),
-    TimeCogrouped(TimeWindowedCogroupedKStream<OK, OV>),
-    SessionCogrouped(SessionWindowedCogroupedKStream<OK, OV>),
+pub(super) enum Of<T, L> {
+    T(T),
+    L(L),
 }
 
-/// The two kinds of handles that have windows.
-enum Source {
-    Grouped(KGroupedStream<OK, OV>),
-    Cogrouped(CogroupedKStream<OK, OV>),
+/// A grouped stream by windows.
+#[derive(Clone)]
+pub(super) enum WindowedOf<V> {
+    Time(TimeWindowedKStream<OK, V>),
+    Session(SessionWindowedKStream<OK, V>),
+}
+pub(super) type Windowed = Of<WindowedOf<OV>, WindowedOf<OL>>;
+
+/// Cogrouped streams, by what they are aggregated into.
+pub(super) type Cogrouped = Of<CogroupedKStream<OK, OV>, CogroupedKStream<OK, OL>>;
+
+/// The same by windows.
+#[derive(Clone)]
+pub(super) enum WindowedCogroupedOf<A> {
+    Time(TimeWindowedCogroupedKStream<OK, A>),
+    Session(SessionWindowedCogroupedKStream<OK, A>),
+}
+pub(super) type WindowedCogrouped = Of<WindowedCogroupedOf<OV>, WindowedCogroupedOf<OL>>;
+
+/// The windows of a statement.
+#[derive(Clone, Copy)]
+enum Windows {
+    Time(TimeWindows),
+    Unlimited(UnlimitedWindows),
+    Sliding(SlidingWindows),
+    Session(SessionWindows),
+}
+
+/// The statement's windows, and the keys of what is aggregated by them.
+fn windows(window: &Value) -> Built<(Windows, KeyKind)> {
+    let grace = ms(window, "grace_ms");
+    let of_size = TimeWindows::of_size_and_grace(ms(window, "size_ms"), grace);
+    Ok(match window["type"].as_str() {
+        Some("tumbling") => (Windows::Time(of_size), KeyKind::of_size(window, "size_ms")),
+        Some("hopping") => {
+            let hopping = of_size.advance_by(ms(window, "advance_ms"));
+            (Windows::Time(hopping), KeyKind::of_size(window, "size_ms"))
+        }
+        Some("unlimited") => {
+            let unlimited = UnlimitedWindows::of().start_on_ms(window["start_ms"].as_i64().unwrap_or(0));
+            (Windows::Unlimited(unlimited), KeyKind::TimeWindow(i64::MAX))
+        }
+        Some("sliding") => {
+            let sliding = SlidingWindows::of_time_difference_and_grace(ms(window, "diff_ms"), grace);
+            (Windows::Sliding(sliding), KeyKind::of_size(window, "diff_ms"))
+        }
+        Some("session") => {
+            let sessions = SessionWindows::of_inactivity_gap_and_grace(ms(window, "gap_ms"), grace);
+            (Windows::Session(sessions), KeyKind::Session)
+        }
+        other => return Err(ProgramError::NotThereYet(format!("{other:?} windows"))),
+    })
+}
+
+impl Windows {
+    fn grouped<V: KitValue>(
+        self,
+        grouped: &KGroupedStream<OK, V>,
+        emit: Option<EmitStrategy>,
+    ) -> WindowedOf<V> {
+        let of_time = |it: TimeWindowedKStream<OK, V>| {
+            WindowedOf::Time(match emit {
+                Some(emit) => it.emit_strategy(emit),
+                None => it,
+            })
+        };
+        match self {
+            Windows::Time(windows) => of_time(grouped.windowed_by(windows)),
+            Windows::Unlimited(windows) => of_time(grouped.windowed_by(windows)),
+            Windows::Sliding(windows) => of_time(grouped.windowed_by(windows)),
+            Windows::Session(windows) => {
+                let it = grouped.windowed_by(windows);
+                WindowedOf::Session(match emit {
+                    Some(emit) => it.emit_strategy(emit),
+                    None => it,
+                })
+            }
+        }
+    }
+
+    fn cogrouped<A: KitValue>(self, cogrouped: &CogroupedKStream<OK, A>) -> WindowedCogroupedOf<A> {
+        match self {
+            Windows::Time(windows) => WindowedCogroupedOf::Time(cogrouped.windowed_by(windows)),
+            Windows::Unlimited(windows) => WindowedCogroupedOf::Time(cogrouped.windowed_by(windows)),
+            Windows::Sliding(windows) => WindowedCogroupedOf::Time(cogrouped.windowed_by(windows)),
+            Windows::Session(windows) => WindowedCogroupedOf::Session(cogrouped.windowed_by(windows)),
+        }
+    }
+}
+
+/// The store's key is the text; only the result's key is windowed.
+fn stored(long: bool) -> Types {
+    Types { key: KeyKind::Text, long }
+}
+
+/// The statement's merger of sessions.
+fn merger<A: KitValue>(statement: &Value) -> impl Fn(&OK, A, A) -> A + Send + Sync + 'static {
+    let merger = s(statement, "merger");
+    move |_, one, other| typed(catalogue::merger(&merger, &one.val(), &other.val()))
 }
 
 impl Building {
     pub(super) fn windowed_by(&mut self, statement: &Value) -> Built {
-        let (source, types) = match self.var(statement, "in")? {
-            Var::Grouped(grouped, types) => (Source::Grouped(grouped), types),
-            Var::Cogrouped(cogrouped, types) => (Source::Cogrouped(cogrouped), types),
-            _ => return not_there_yet(statement),
-        };
-        let window = &statement["window"];
-        let grace = ms(window, "grace_ms");
-        let of_size = TimeWindows::of_size_and_grace(ms(window, "size_ms"), grace);
-        let (windowed, key) = match window["type"].as_str() {
-            Some("tumbling") => (by_time(source, of_size), KeyKind::of_size(window, "size_ms")),
-            Some("hopping") => {
-                let hopping = of_size.advance_by(ms(window, "advance_ms"));
-                (by_time(source, hopping), KeyKind::of_size(window, "size_ms"))
-            }
-            Some("unlimited") => {
-                let start = window["start_ms"].as_i64().unwrap_or(0);
-                let unlimited = UnlimitedWindows::of().start_on_ms(start);
-                (by_time(source, unlimited), KeyKind::TimeWindow(i64::MAX))
-            }
-            Some("sliding") => {
-                let sliding = SlidingWindows::of_time_difference_and_grace(ms(window, "diff_ms"), grace);
-                (by_time(source, sliding), KeyKind::of_size(window, "diff_ms"))
-            }
-            Some("session") => {
-                let sessions = SessionWindows::of_inactivity_gap_and_grace(ms(window, "gap_ms"), grace);
-                let windowed = match source {
-                    Source::Grouped(it) => Windowed::Session(it.windowed_by(sessions)),
-                    Source::Cogrouped(it) => Windowed::SessionCogrouped(it.windowed_by(sessions)),
-                };
-                (windowed, KeyKind::Session)
-            }
-            other => return Err(ProgramError::NotThereYet(format!("{other:?} windows"))),
-        };
+        let (windows, key) = windows(&statement["window"])?;
         let emit = match statement["emit"].as_str() {
             None => None,
             Some("on-window-close") => Some(EmitStrategy::on_window_close()),
             Some(_) => Some(EmitStrategy::on_window_update()),
         };
-        let windowed = match (windowed, emit) {
-            (Windowed::Time(it), Some(emit)) => Windowed::Time(it.emit_strategy(emit)),
-            (Windowed::Session(it), Some(emit)) => Windowed::Session(it.emit_strategy(emit)),
-            (windowed, _) => windowed,
-        };
-        self.set(statement, Var::Windowed(windowed, Types { key, ..types }))
+        match self.var(statement, "in")? {
+            Var::Grouped(Grouped::Text(grouped), types) => {
+                let windowed = match grouped {
+                    GroupedOf::T(it) => Of::T(windows.grouped(&it, emit)),
+                    GroupedOf::L(it) => Of::L(windows.grouped(&it, emit)),
+                };
+                self.set(statement, Var::Windowed(windowed, Types { key, ..types }))
+            }
+            // Here windows are emitted at each update, whatever the statement says.
+            Var::Cogrouped(cogrouped, types) => {
+                let windowed = match cogrouped {
+                    Of::T(it) => Of::T(windows.cogrouped(&it)),
+                    Of::L(it) => Of::L(windows.cogrouped(&it)),
+                };
+                self.set(statement, Var::WindowedCogrouped(windowed, Types { key, ..types }))
+            }
+            _ => not_there_yet(statement),
+        }
     }
 
     pub(super) fn cogroup(&mut self, statement: &Value) -> Built {
-        let add = aggregator(s(statement, "fn"));
+        let add = s(statement, "fn");
         let (cogrouped, types) = match self.var(statement, "in")? {
-            Var::Grouped(grouped, types) => (grouped.cogroup(add), types),
+            Var::Grouped(Grouped::Text(grouped), types) => {
+                let cogrouped = match catalogue::makes_longs(&add) {
+                    true => Of::L(by_value!(GroupedOf, grouped, it => it.cogroup(aggregator(add)))),
+                    false => Of::T(by_value!(GroupedOf, grouped, it => it.cogroup(aggregator(add)))),
+                };
+                (cogrouped, types.texts())
+            }
             Var::Cogrouped(cogrouped, types) => {
-                let Var::Grouped(other, _) = self.var(statement, "group")? else {
+                let Var::Grouped(Grouped::Text(other), _) = self.var(statement, "group")? else {
                     return not_there_yet(statement);
                 };
-                (cogrouped.cogroup(&other, add), types)
+                let cogrouped = match cogrouped {
+                    Of::T(it) => Of::T(by_value!(GroupedOf, other, o => it.cogroup(&o, aggregator(add)))),
+                    Of::L(it) => Of::L(by_value!(GroupedOf, other, o => it.cogroup(&o, aggregator(add)))),
+                };
+                (cogrouped, types)
             }
             _ => return not_there_yet(statement),
         };
         self.set(statement, Var::Cogrouped(cogrouped, types))
     }
 
-    /// count, reduce and aggregate of sessions and of cogrouped streams.
-    pub(super) fn session_or_cogroup(&mut self, statement: &Value, source: Var) -> Built {
+    /// count, reduce and aggregate by windows.
+    pub(super) fn windowed_aggregation(&mut self, statement: &Value, windowed: Windowed) -> Built<Table> {
+        by_value!(Of, windowed, it => match it {
+            WindowedOf::Time(it) => self.by_time(statement, &it),
+            WindowedOf::Session(it) => self.by_session(statement, &it),
+        })
+    }
+
+    fn by_time<V: KitValue>(
+        &mut self,
+        statement: &Value,
+        windowed: &TimeWindowedKStream<OK, V>,
+    ) -> Built<Table>
+    where
+        TableOf<WK>: From<KTable<WK, V>>,
+    {
         let (f, name) = (s(statement, "fn"), named(statement));
-        let stored = |long: bool| Types { key: KeyKind::Text, long };
-        let long = statement["value_type"] == "long";
-        let start = {
-            let init = s(statement, "init");
-            move || catalogue::initializer(&init)
-        };
-        let merge = {
-            let merger = s(statement, "merger");
-            move |_: &OK, one: OV, other: OV| catalogue::merger(&merger, &one, &other)
-        };
-        let (table, types): (Table, Types) = match (source, statement["op"].as_str()) {
-            (Var::Windowed(Windowed::Session(it), types), Some("count")) => {
-                let m = self.materialized_or_serdes::<OK, i64>(statement, stored(true), true)?;
-                self.sessions(statement, SessionReader::<i64>::new);
-                (it.count_with(name, m).into(), Types { long: true, ..types })
+        Ok(match statement["op"].as_str() {
+            Some("count") => {
+                let m = self.materialized_or_serdes::<OK, i64>(statement, stored(true), Kept::Windows)?;
+                WK::table(windowed.count_with(name, m))
             }
-            (Var::Windowed(Windowed::Session(it), types), Some("reduce")) => {
-                let m = self.materialized_or_serdes::<OK, OV>(statement, stored(types.long), true)?;
-                self.sessions(statement, SessionReader::<OV>::new);
-                (it.reduce_with(reducer(f, types.long), name, m).into(), types)
+            Some("reduce") => {
+                let m = self.materialized_or_serdes::<OK, V>(statement, stored(V::LONG), Kept::Windows)?;
+                WK::table(windowed.reduce_with(reducer(f), name, m))
             }
-            (Var::Windowed(Windowed::Session(it), types), _) => {
-                let m = self.materialized_or_serdes::<OK, OV>(statement, stored(long), true)?;
-                self.sessions(statement, SessionReader::<OV>::new);
-                let table = it.aggregate_with(start, aggregator(f), merge, name, m);
-                (table.into(), Types { long, ..types })
+            _ if statement["value_type"] == "long" => {
+                let m = self.materialized_or_serdes::<OK, OL>(statement, stored(true), Kept::Windows)?;
+                WK::table(windowed.aggregate_with(start::<OL>(statement), aggregator(f), name, m))
             }
-            (Var::Windowed(Windowed::SessionCogrouped(it), types), _) => {
-                let m = self.materialized_or_serdes::<OK, OV>(statement, stored(long), true)?;
-                self.sessions(statement, SessionReader::<OV>::new);
-                (it.aggregate_with(start, merge, name, m).into(), Types { long, ..types })
+            _ => {
+                let m = self.materialized_or_serdes::<OK, OV>(statement, stored(false), Kept::Windows)?;
+                WK::table(windowed.aggregate_with(start::<OV>(statement), aggregator(f), name, m))
             }
-            (Var::Windowed(Windowed::TimeCogrouped(it), types), _) => {
-                let m = self.materialized_or_serdes::<OK, OV>(statement, stored(long), true)?;
-                (it.aggregate_with(start, name, m).into(), Types { long, ..types })
+        })
+    }
+
+    fn by_session<V: KitValue>(
+        &mut self,
+        statement: &Value,
+        windowed: &SessionWindowedKStream<OK, V>,
+    ) -> Built<Table>
+    where
+        TableOf<WK>: From<KTable<WK, V>>,
+    {
+        let (f, name) = (s(statement, "fn"), named(statement));
+        Ok(match statement["op"].as_str() {
+            Some("count") => {
+                let m = self.materialized_or_serdes::<OK, i64>(statement, stored(true), Kept::Sessions)?;
+                WK::table(windowed.count_with(name, m))
             }
-            (Var::Cogrouped(it, types), _) => {
-                let m = self.materialized_or_serdes::<OK, OV>(statement, stored(long), false)?;
-                (it.aggregate_with(start, name, m).into(), Types { long, ..types })
+            Some("reduce") => {
+                let m = self.materialized_or_serdes::<OK, V>(statement, stored(V::LONG), Kept::Sessions)?;
+                WK::table(windowed.reduce_with(reducer(f), name, m))
             }
-            _ => return not_there_yet(statement),
-        };
-        self.set(statement, Var::Table(table, types))
+            _ if statement["value_type"] == "long" => {
+                let m = self.materialized_or_serdes::<OK, OL>(statement, stored(true), Kept::Sessions)?;
+                let (start, merge) = (start::<OL>(statement), merger(statement));
+                WK::table(windowed.aggregate_with(start, aggregator(f), merge, name, m))
+            }
+            _ => {
+                let m = self.materialized_or_serdes::<OK, OV>(statement, stored(false), Kept::Sessions)?;
+                let (start, merge) = (start::<OV>(statement), merger(statement));
+                WK::table(windowed.aggregate_with(start, aggregator(f), merge, name, m))
+            }
+        })
+    }
+
+    /// aggregate of cogrouped streams.
+    pub(super) fn cogrouped(&mut self, statement: &Value, cogrouped: Cogrouped) -> Built<Table> {
+        let name = named(statement);
+        Ok(match cogrouped {
+            Of::T(it) => {
+                let m = self.materialized_or_serdes::<OK, OV>(statement, stored(false), Kept::Rows)?;
+                OK::table(it.aggregate_with(start::<OV>(statement), name, m))
+            }
+            Of::L(it) => {
+                let m = self.materialized_or_serdes::<OK, OL>(statement, stored(true), Kept::Rows)?;
+                OK::table(it.aggregate_with(start::<OL>(statement), name, m))
+            }
+        })
+    }
+
+    /// aggregate of cogrouped streams by windows.
+    pub(super) fn windowed_cogrouped(
+        &mut self,
+        statement: &Value,
+        cogrouped: WindowedCogrouped,
+    ) -> Built<Table> {
+        by_value!(Of, cogrouped, it => self.cogrouped_by(statement, it))
+    }
+
+    fn cogrouped_by<A: KitValue>(
+        &mut self,
+        statement: &Value,
+        cogrouped: WindowedCogroupedOf<A>,
+    ) -> Built<Table>
+    where
+        TableOf<WK>: From<KTable<WK, A>>,
+    {
+        let (name, start) = (named(statement), start::<A>(statement));
+        Ok(match cogrouped {
+            WindowedCogroupedOf::Time(it) => {
+                let m = self.materialized_or_serdes::<OK, A>(statement, stored(A::LONG), Kept::Windows)?;
+                WK::table(it.aggregate_with(start, name, m))
+            }
+            WindowedCogroupedOf::Session(it) => {
+                let m = self.materialized_or_serdes::<OK, A>(statement, stored(A::LONG), Kept::Sessions)?;
+                WK::table(it.aggregate_with(start, merger(statement), name, m))
+            }
+        })
     }
 
     pub(super) fn suppress(&mut self, statement: &Value) -> Built {
         let Var::Table(table, types) = self.var(statement, "in")? else { return not_there_yet(statement) };
+        let bounded = statement["max_records"].is_u64() || statement["max_bytes"].is_u64();
+        if statement["until"] == "window-closes"
+            && (statement["full"] == "emit-early" || bounded && statement["full"] != "shutdown")
+        {
+            return Err(ProgramError::DoesNotCompile("a result of closed windows cannot be emitted early"));
+        }
         let table: Table = match (table, s(statement, "until").as_str()) {
-            (Table::Wt(it), "window-closes") => {
-                it.suppress_with(serdes::<WK, OV, _>(until_closed(statement), types)).into()
+            (Table::Windowed(rows), "window-closes") => by_value!(TableOf, rows, it => {
+                it.suppress_with(with_serdes(until_closed(statement), &it, types)).into()
+            }),
+            (Table::Text(_), "window-closes") => {
+                return Err(ProgramError::DoesNotCompile("the table has no windows to wait for"));
             }
-            (Table::Wl(it), "window-closes") => {
-                it.suppress_with(serdes::<WK, i64, _>(until_closed(statement), types)).into()
-            }
-            (_, "window-closes") => return not_there_yet(statement),
-            (Table::Tt(it), _) => it.suppress_with(serdes::<OK, OV, _>(until_limit(statement), types)).into(),
-            (Table::Tl(it), _) => {
-                it.suppress_with(serdes::<OK, i64, _>(until_limit(statement), types)).into()
-            }
-            (Table::Wt(it), _) => it.suppress_with(serdes::<WK, OV, _>(until_limit(statement), types)).into(),
-            (Table::Wl(it), _) => {
-                it.suppress_with(serdes::<WK, i64, _>(until_limit(statement), types)).into()
-            }
+            (table, _) => on!(Table / TableOf, table, it => {
+                it.suppress_with(with_serdes(until_limit(statement), &it, types)).into()
+            }),
         };
         self.set(statement, Var::Table(table, types))
     }
-
-    /// The statement's store holds sessions.
-    fn sessions<R: StoreReader + 'static>(&mut self, statement: &Value, reader: impl Fn(&str) -> R) {
-        if let Some(name) = opt(&statement["materialized"], "name") {
-            let reader = Box::new(reader(&name));
-            self.program.stores.insert(name, reader);
-        }
-    }
 }
 
-fn by_time<W>(source: Source, windows: W) -> Windowed
-where
-    W: WindowDefinition<
-            Windowed<OK, OV> = TimeWindowedKStream<OK, OV>,
-            Cogrouped<OK, OV> = TimeWindowedCogroupedKStream<OK, OV>,
-        >,
-{
-    match source {
-        Source::Grouped(it) => Windowed::Time(it.windowed_by(windows)),
-        Source::Cogrouped(it) => Windowed::TimeCogrouped(it.windowed_by(windows)),
-    }
-}
-
-fn serdes<K: Serdes, V: Serdes, T>(
+fn with_serdes<K: Serdes, V: Serdes, T>(
     suppressed: Suppressed<T>,
+    _of: &KTable<K, V>,
     types: Types,
 ) -> Suppressed<T, K::Serde, V::Serde> {
     suppressed.with_key_serde(K::serde(types)).with_value_serde(V::serde(types))
 }
-
 fn until_closed(statement: &Value) -> Suppressed<UntilWindowCloses> {
     named_as(Suppressed::until_window_closes(buffer(statement).shut_down_when_full()), statement)
 }

@@ -58,6 +58,7 @@ const KEYS: &[(&str, Rule)] = &[
     ("dsl.store.suppliers.class", Set(|c, v| { c.dsl_store = v.parse()?; Ok(()) })),
     ("dsl.store.format", Set(|c, v| { c.dsl_store_format = v.parse()?; Ok(()) })),
     ("default.dsl.store", Set(|c, v| { c.dsl_store = v.parse()?; Ok(()) })),
+    ("upgrade.from", Set(|c, v| { c.upgrade_from = Some(v.parse()?); Ok(()) })),
     ("processing.exception.handler.global.enabled", Set(|c, v| { c.processing_exception_handler_global_enabled = boolean(v)?; Ok(()) })),
     ("ensure.explicit.internal.resource.naming", Set(|c, v| { c.ensure_explicit_internal_resource_naming = boolean(v)?; Ok(()) })),
     ("deserialization.exception.handler", Set(deserialization_handler)),
@@ -95,7 +96,6 @@ const KEYS: &[(&str, Rule)] = &[
     ("metrics.sample.window.ms", Ignored("the recorder installed for the `metrics` facade keeps the samples")),
     ("metric.reporters", Ignored("install a recorder for the `metrics` facade instead")),
     ("auto.include.jmx.reporter", Ignored("install a recorder for the `metrics` facade instead")),
-    ("upgrade.from", Ignored("it upgrades the group protocol of Java instances")),
     // Java classes that would change what the application does.
     ("task.assignor.class", Refused("names a Java class, which cannot be loaded here; remove it")),
     ("processor.wrapper.class", Refused("names a Java class, which cannot be loaded here; give your own in code with Topology::set_processor_wrapper")),

@@ -40,6 +40,7 @@
 //! | `dsl.store.suppliers.class` | `dsl_store` | RocksDB | built-ins by name |
 //! | `default.dsl.store` | `dsl_store` | | old name of the former: `rocksDB`, `in_memory` |
 //! | `rocksdb.config.setter` | `rocksdb_config_setter` | none | yours by the setter; a Java class cannot be loaded |
+//! | `upgrade.from` | `upgrade_from` | none | of the formats of internal topics; the group protocol is not that of Java instances |
 //! | `ensure.explicit.internal.resource.naming` | `ensure_explicit_internal_resource_naming` | false | |
 //! | `deserialization.exception.handler` | `deserialization_exception_handler` | `LogAndFail` | built-ins by name; your own by the setter |
 //! | `default.deserialization.exception.handler` | `deserialization_exception_handler` | | old name of the former |
@@ -101,7 +102,7 @@ pub use fault::{ConfigError, ConfigFault};
 pub use memory::MemoryPlan;
 pub use value::{
     AutoOffsetReset, DefaultTimestampExtractor, DslStore, DslStoreFormat, MaxTaskIdle, MetricsRecordingLevel,
-    ProcessingGuarantee, Secret, TopologyOptimization,
+    ProcessingGuarantee, Secret, TopologyOptimization, UpgradeFrom,
 };
 
 use crate::handlers::{
@@ -172,6 +173,8 @@ pub struct StreamsConfig {
     pub dsl_store_format: DslStoreFormat,
     /// Changes the options of each store in RocksDB; `None`: the library's own.
     pub rocksdb_config_setter: Option<Arc<dyn RocksDbConfigSetter>>,
+    /// The release whose instances still have to be able to read internal topics.
+    pub upgrade_from: Option<UpgradeFrom>,
     /// Whether a generated name of an internal topic or store is an error.
     pub ensure_explicit_internal_resource_naming: bool,
     /// Asks the processing exception handler about records that processors of global stores fail on; else those stop the
@@ -236,6 +239,7 @@ impl StreamsConfig {
             dsl_store: DslStore::RocksDb,
             dsl_store_format: DslStoreFormat::Default,
             rocksdb_config_setter: None,
+            upgrade_from: None,
             ensure_explicit_internal_resource_naming: false,
             processing_exception_handler_global_enabled: false,
             deserialization_exception_handler: Arc::new(LogAndFail),

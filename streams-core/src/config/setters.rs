@@ -8,7 +8,7 @@ use kstreams_state_stores::RocksDbConfigSetter;
 
 use super::value::{
     AutoOffsetReset, DefaultTimestampExtractor, DslStore, DslStoreFormat, MaxTaskIdle, MetricsRecordingLevel,
-    ProcessingGuarantee, TopologyOptimization,
+    ProcessingGuarantee, TopologyOptimization, UpgradeFrom,
 };
 use super::{ClientKind, EmitIntervals, StreamsConfig};
 use crate::handlers::{
@@ -68,6 +68,8 @@ impl StreamsConfig {
         dsl_store: DslStore;
         /// `dsl.store.format`: whether stores of the DSL keep headers.
         dsl_store_format: DslStoreFormat;
+        /// `upgrade.from`: the release whose instances still have to be able to read internal topics.
+        upgrade_from: Option<UpgradeFrom>;
         /// `ensure.explicit.internal.resource.naming`: whether a generated name of an internal topic or store is an error.
         ensure_explicit_internal_resource_naming: bool;
         /// `processing.exception.handler.global.enabled`: asks the processing handler about global stores, too.

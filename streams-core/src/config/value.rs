@@ -125,6 +125,37 @@ impl FromStr for ProcessingGuarantee {
     }
 }
 
+/// The release of Kafka Streams that an application is being upgraded from (`upgrade.from`): until its last instance is gone,
+/// nothing is written to internal topics that those cannot read. Up to 3.4: an update of a row that stays in its group goes
+/// to a grouped table's repartition topic as two records (KIP-904); up to 3.3: subscriptions of foreign-key joins without
+/// the row's partition (KIP-775).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UpgradeFrom {
+    /// The first number of the release.
+    pub major: u32,
+    /// The second number.
+    pub minor: u32,
+}
+
+impl UpgradeFrom {
+    /// The release `major.minor`.
+    pub const fn new(major: u32, minor: u32) -> Self {
+        UpgradeFrom { major, minor }
+    }
+}
+
+impl FromStr for UpgradeFrom {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text
+            .trim()
+            .split_once('.')
+            .and_then(|(major, minor)| Some(UpgradeFrom::new(major.parse().ok()?, minor.parse().ok()?)));
+        numbers.ok_or_else(|| format!("`{text}` is no release of Kafka Streams, such as 3.4"))
+    }
+}
+
 /// Where to start in a partition that has no committed offset, or whose offset no longer exists (`auto.offset.reset`).
 /// Said for the application by [`StreamsConfig::auto_offset_reset`](super::StreamsConfig), for one source by
 /// [`SourceOptions`](crate::topology::SourceOptions).

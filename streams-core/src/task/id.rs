@@ -65,3 +65,19 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_those_of_the_jvm() {
+        let file: serde_json::Value =
+            serde_json::from_str(include_str!("../../testdata/task_ids.json")).unwrap();
+        for case in file["cases"].as_array().unwrap() {
+            let part = u32::try_from(case["subtopology"].as_u64().unwrap()).unwrap();
+            let partition = i32::try_from(case["partition"].as_i64().unwrap()).unwrap();
+            assert_eq!(TaskId::new(part, partition).to_string(), case["text"].as_str().unwrap());
+        }
+    }
+}

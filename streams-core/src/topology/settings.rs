@@ -2,7 +2,7 @@
 //! in hand when it is built, and nothing would come of them later.
 
 use super::Topology;
-use crate::config::{DslStore, DslStoreFormat, StreamsConfig, TopologyOptimization};
+use crate::config::{DslStore, DslStoreFormat, StreamsConfig, TopologyOptimization, UpgradeFrom};
 use crate::error::TopologyError;
 
 /// See the module.
@@ -16,6 +16,8 @@ pub struct TopologySettings {
     pub dsl_store_format: DslStoreFormat,
     /// `ensure.explicit.internal.resource.naming`.
     pub explicit_naming: bool,
+    /// `upgrade.from`.
+    pub upgrade_from: Option<UpgradeFrom>,
 }
 
 impl TopologySettings {
@@ -26,6 +28,7 @@ impl TopologySettings {
             dsl_store: config.dsl_store,
             dsl_store_format: config.dsl_store_format,
             explicit_naming: config.ensure_explicit_internal_resource_naming,
+            upgrade_from: config.upgrade_from,
         }
     }
 
@@ -35,6 +38,7 @@ impl TopologySettings {
             (self.optimization != other.optimization, "topology.optimization"),
             (self.dsl_store != other.dsl_store, "dsl.store.suppliers.class"),
             (self.dsl_store_format != other.dsl_store_format, "dsl.store.format"),
+            (self.upgrade_from != other.upgrade_from, "upgrade.from"),
             (self.explicit_naming != other.explicit_naming, "ensure.explicit.internal.resource.naming"),
         ];
         pairs.into_iter().filter(|(differs, _)| *differs).map(|(_, name)| name).collect()

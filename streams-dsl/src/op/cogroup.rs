@@ -256,6 +256,22 @@ where
 {
     /// The values of all streams per key in one aggregate: `initializer` gives the first one. Records whose key or value
     /// is null are dropped and counted as dropped. An aggregate that is `None` deletes the row.
+    ///
+    /// - result: per record, with its headers and the highest timestamp of the records in it
+    /// - null: a record whose key or value is null is dropped and counted; an aggregate of `None` deletes the row
+    /// - repartition: the streams whose key changed; state: the result
+    /// - late records: as any other
+    ///
+    /// ```
+    /// use kstreams_dsl::{Materialized, StreamsBuilder};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let clicks = builder.stream::<String, String>("clicks").group_by_key();
+    /// let bought = builder.stream::<String, i64>("bought").group_by_key();
+    /// let spent = clicks.cogroup(|_, _, sum: i64| sum).cogroup(&bought, |_, amount, sum| sum + amount);
+    /// spent.aggregate(|| 0, Materialized::named("spent"));
+    /// # builder.build().unwrap();
+    /// ```
     pub fn aggregate<KS, VS>(
         &self,
         initializer: impl Fn() -> A + Send + Sync + 'static,
@@ -293,6 +309,24 @@ where
 {
     /// The values of all streams per key and window in one aggregate: `initializer` gives the first one. Null keys, null
     /// values and late records as for [`TimeWindowedKStream::count`](crate::TimeWindowedKStream::count).
+    ///
+    /// - result: per record, with its headers and the highest timestamp of the records in it
+    /// - null: a null key is dropped and counted, a null value is aggregated
+    /// - repartition: the streams whose key changed; state: the windows for size plus grace
+    /// - late records: are dropped and counted for the windows that have closed
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kstreams_dsl::{Materialized, StreamsBuilder, TimeWindows};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let clicks = builder.stream::<String, String>("clicks").group_by_key();
+    /// let bought = builder.stream::<String, i64>("bought").group_by_key();
+    /// let spent = clicks.cogroup(|_, _, sum: i64| sum).cogroup(&bought, |_, amount, sum| sum + amount);
+    /// let hourly = TimeWindows::of_size_with_no_grace(Duration::from_secs(3600));
+    /// spent.windowed_by(hourly).aggregate(|| 0, Materialized::named("spent-per-hour"));
+    /// # builder.build().unwrap();
+    /// ```
     pub fn aggregate<KS, VS>(
         &self,
         initializer: impl Fn() -> A + Send + Sync + 'static,
@@ -330,6 +364,24 @@ where
 {
     /// The values of all streams per key and session in one aggregate; see
     /// [`SessionWindowedKStream::aggregate`](crate::SessionWindowedKStream::aggregate) for `merger` and the rules.
+    ///
+    /// - result: per record, at the end of its session; those that became one are deleted
+    /// - null: a null key is dropped and counted, a null value is aggregated
+    /// - repartition: the streams whose key changed; state: the sessions for gap plus grace
+    /// - late records: are dropped and counted if even the merged session has closed
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kstreams_dsl::{Materialized, StreamsBuilder, SessionWindows};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let clicks = builder.stream::<String, String>("clicks").group_by_key();
+    /// let bought = builder.stream::<String, i64>("bought").group_by_key();
+    /// let spent = clicks.cogroup(|_, _, sum: i64| sum).cogroup(&bought, |_, amount, sum| sum + amount);
+    /// let visits = SessionWindows::of_inactivity_gap_with_no_grace(Duration::from_secs(300));
+    /// spent.windowed_by(visits).aggregate(|| 0, |_, one, other| one + other, Materialized::named("spent-per-visit"));
+    /// # builder.build().unwrap();
+    /// ```
     pub fn aggregate<KS, VS>(
         &self,
         initializer: impl Fn() -> A + Send + Sync + 'static,

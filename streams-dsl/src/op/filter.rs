@@ -17,6 +17,11 @@ where
     ///
     /// Key, value, timestamp and headers stay; null is given to the predicate.
     ///
+    /// - result: the record as it came
+    /// - null: is given to the predicate
+    /// - repartition, state: none
+    /// - late records: as any other
+    ///
     /// ```
     /// # let builder = kstreams_dsl::StreamsBuilder::new();
     /// builder.stream::<String, i64>("amounts").filter(|_, &amount| amount > 100).to("large-amounts");
@@ -36,6 +41,17 @@ where
     }
 
     /// Drops the records for which `predicate` holds. Otherwise as [`filter`](Self::filter).
+    ///
+    /// - result: the record as it came
+    /// - null: is given to the predicate
+    /// - repartition, state: none
+    /// - late records: as any other
+    ///
+    /// ```
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// builder.stream::<String, Option<i64>>("amounts").filter_not(|_, amount| amount.is_none()).to("known-amounts");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn filter_not(&self, predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
         self.filter_not_with(predicate, Named::default())
     }

@@ -20,6 +20,11 @@ where
     /// Groups the records by another key. Repartitions: the records go through an internal topic to the task that has
     /// all of their new key.
     ///
+    /// - result: none before it is aggregated
+    /// - null: a record whose new key is null is dropped at the repartition topic, not counted
+    /// - repartition: yes, by the aggregation; state: that of the aggregation
+    /// - late records: as any other
+    ///
     /// ```
     /// use kstreams_dsl::{Materialized, StreamsBuilder};
     ///
@@ -53,6 +58,19 @@ where
     }
 
     /// Groups the records by their key. Repartitions only if the key may have changed since the source.
+    ///
+    /// - result: none before it is aggregated
+    /// - null: as the aggregation says
+    /// - repartition: by the aggregation if the key may have changed; state: that of the aggregation
+    /// - late records: as any other
+    ///
+    /// ```
+    /// use kstreams_dsl::{Materialized, StreamsBuilder};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, i64>("sold").group_by_key().count(Materialized::named("sales"));
+    /// # builder.build().unwrap();
+    /// ```
     pub fn group_by_key(&self) -> KGroupedStream<K, V>
     where
         K: DefaultSerde,

@@ -22,6 +22,11 @@ where
     /// A later grouping or join repartitions, because the key may be another one: use
     /// [`map_values`](Self::map_values) where it is not.
     ///
+    /// - result: another key and value; timestamp and headers stay
+    /// - null: is given to the function
+    /// - repartition: by a later grouping, join or table, as the key may be another one; state: none
+    /// - late records: as any other
+    ///
     /// ```
     /// # let builder = kstreams_dsl::StreamsBuilder::new();
     /// builder.stream::<String, i64>("sold").map(|item, amount| (amount, item)).to("by-amount");
@@ -57,6 +62,23 @@ where
 
     /// Turns each record into any number of others, forwarded in their order, each with the timestamp and headers of
     /// the one it was made from. A later grouping or join repartitions.
+    ///
+    /// - result: other keys and values, each with the timestamp and headers of the record
+    /// - null: is given to the function
+    /// - repartition: by a later grouping, join or table, as the key may be another one; state: none
+    /// - late records: as any other
+    ///
+    /// ```
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// builder
+    ///     .stream::<String, String>("orders")
+    ///     .flat_map(|customer, items| {
+    ///         let items: Vec<String> = items.split(',').map(str::to_owned).collect();
+    ///         items.into_iter().map(move |item| (item, customer.clone()))
+    ///     })
+    ///     .to("customers-by-item");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn flat_map<K2, V2, I>(&self, f: impl Fn(K, V) -> I + Send + Sync + 'static) -> KStream<K2, V2>
     where
         K2: Clone + Send + 'static,

@@ -19,6 +19,11 @@ where
 {
     /// Turns each value into another one. Key, timestamp and headers stay; nothing is repartitioned because of it.
     ///
+    /// - result: another value; key, timestamp and headers stay
+    /// - null: is given to the function
+    /// - repartition, state: none
+    /// - late records: as any other
+    ///
     /// ```
     /// # let builder = kstreams_dsl::StreamsBuilder::new();
     /// builder.stream::<String, String>("lines").map_values(|line| line.len() as i64).to("lengths");
@@ -71,6 +76,18 @@ where
     }
 
     /// Turns each value into any number of values, forwarded in their order under the same key, timestamp and headers.
+    ///
+    /// - result: other values; key, timestamp and headers stay
+    /// - null: is given to the function
+    /// - repartition, state: none
+    /// - late records: as any other
+    ///
+    /// ```
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// let lines = builder.stream::<String, String>("lines");
+    /// lines.flat_map_values(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>()).to("words");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn flat_map_values<V2, I>(&self, f: impl Fn(V) -> I + Send + Sync + 'static) -> KStream<K, V2>
     where
         V2: Clone + Send + 'static,

@@ -18,6 +18,18 @@ where
     V: Clone + Send + 'static,
 {
     /// The records of both streams, as they come. Both must have been built by the same builder.
+    ///
+    /// - result: the record as it came, in the order in which the task takes them
+    /// - null: passes
+    /// - repartition: none, but a key that changed in either stream counts as changed; state: none
+    /// - late records: as any other
+    ///
+    /// ```
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// let (mobile, web) = (builder.stream::<String, i64>("mobile"), builder.stream::<String, i64>("web"));
+    /// mobile.merge(&web).to("all-channels");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn merge(&self, other: &KStream<K, V>) -> KStream<K, V> {
         self.merge_with(other, Named::default())
     }

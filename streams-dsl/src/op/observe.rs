@@ -16,6 +16,18 @@ where
 {
     /// Calls `f` with each record and passes it on as it is. `f` may be called again for the same record after a
     /// failure.
+    ///
+    /// - result: the record as it came
+    /// - null: is shown as it is
+    /// - repartition, state: none
+    /// - late records: as any other
+    ///
+    /// ```
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// orders.peek(|customer, amount| println!("{customer} ordered {amount}")).to("checked-orders");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn peek(&self, f: impl Fn(&K, &V) + Send + Sync + 'static) -> Self {
         self.peek_with(f, Named::default())
     }
@@ -31,6 +43,17 @@ where
     }
 
     /// Calls `f` with each record; the stream ends here. `f` may be called again for the same record after a failure.
+    ///
+    /// - result: none
+    /// - null: is shown as it is
+    /// - repartition, state: none
+    /// - late records: as any other
+    ///
+    /// ```
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// builder.stream::<String, i64>("orders").for_each(|customer, amount| println!("{customer}: {amount}"));
+    /// # builder.build().unwrap();
+    /// ```
     pub fn for_each(&self, f: impl Fn(&K, &V) + Send + Sync + 'static) {
         self.for_each_with(f, Named::default());
     }
@@ -42,6 +65,17 @@ where
 
     /// Prints each record to the standard output as `[label]: key, value`; the stream ends here. For a look while
     /// developing.
+    ///
+    /// - result: none
+    /// - null: is shown as it is
+    /// - repartition, state: none
+    /// - late records: as any other
+    ///
+    /// ```
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// builder.stream::<String, i64>("orders").print("orders");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn print(&self, label: &str)
     where
         K: Debug,

@@ -19,6 +19,36 @@ where
 {
     /// Runs a [`Processor`] on the stream: each task its own, from `supplier`. It has access to the named stores, which
     /// [`StreamsBuilder::add_state_store`](crate::StreamsBuilder::add_state_store) adds, or which belong to tables.
+    ///
+    /// - result: what the processor forwards
+    /// - null: is given to it
+    /// - repartition: by a later grouping, join or table, as the key may be another one
+    /// - state: the stores that it names
+    /// - late records: as any other, unless the processor judges otherwise
+    ///
+    /// ```
+    /// use kstreams_core::processor::{ProcessResult, Processor, ProcessorContext};
+    /// use kstreams_dsl::StreamsBuilder;
+    /// use kstreams_state_stores::Record;
+    ///
+    /// /// Forwards each record under the last word of its value.
+    /// struct ByLastWord;
+    ///
+    /// impl Processor<String, String, String, String> for ByLastWord {
+    ///     fn process(
+    ///         &mut self,
+    ///         record: Record<String, String>,
+    ///         ctx: &mut ProcessorContext<'_, String, String>,
+    ///     ) -> ProcessResult {
+    ///         let key = record.value.rsplit(' ').next().unwrap_or_default().to_owned();
+    ///         ctx.forward(record.with_key(key))
+    ///     }
+    /// }
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, String>("lines").process(|| ByLastWord, &[]).to("by-last-word");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn process<K2, V2, P>(
         &self,
         supplier: impl Fn() -> P + Send + Sync + 'static,
@@ -51,6 +81,36 @@ where
 
     /// Runs a [`FixedKeyProcessor`] on the stream, which cannot change the key, so that nothing has to be repartitioned
     /// because of it.
+    ///
+    /// - result: what the processor forwards, under the same key
+    /// - null: is given to it
+    /// - repartition: none; state: the stores that it names
+    /// - late records: as any other, unless the processor judges otherwise
+    ///
+    /// ```
+    /// use kstreams_core::processor::{
+    ///     FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord, ProcessResult,
+    /// };
+    /// use kstreams_dsl::StreamsBuilder;
+    ///
+    /// /// Adds where each value was read.
+    /// struct WithOffset;
+    ///
+    /// impl FixedKeyProcessor<String, String, String> for WithOffset {
+    ///     fn process(
+    ///         &mut self,
+    ///         record: FixedKeyRecord<String, String>,
+    ///         ctx: &mut FixedKeyProcessorContext<'_, String, String>,
+    ///     ) -> ProcessResult {
+    ///         let value = format!("{} ({})", record.value, ctx.record_metadata().offset);
+    ///         ctx.forward(record.with_value(value))
+    ///     }
+    /// }
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// builder.stream::<String, String>("lines").process_values(|| WithOffset, &[]).to("numbered");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn process_values<V2, P>(
         &self,
         supplier: impl Fn() -> P + Send + Sync + 'static,

@@ -24,6 +24,18 @@ where
 {
     /// Sends the stream through a topic of its own, whether the key changed or not. Key, value, timestamp and headers
     /// stay; records with a null key are dropped, unless a left join comes after.
+    ///
+    /// - result: the record as it came, in the partition of its key
+    /// - null: a record whose key is null is dropped, not counted, unless a left join lies below; a null value passes
+    /// - repartition: yes; state: none
+    /// - late records: as any other
+    ///
+    /// ```
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// let readings = builder.stream::<String, i64>("readings").select_key(|_, value| value % 100);
+    /// readings.repartition().to("by-class");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn repartition(&self) -> KStream<K, V>
     where
         K: DefaultSerde,

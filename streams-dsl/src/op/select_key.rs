@@ -15,6 +15,18 @@ where
     V: Clone + Send + 'static,
 {
     /// Gives each record another key. Value, timestamp and headers stay; a later grouping or join repartitions.
+    ///
+    /// - result: the record under another key; value, timestamp and headers stay
+    /// - null: is given to the function
+    /// - repartition: by a later grouping, join or table, as the key may be another one; state: none
+    /// - late records: as any other
+    ///
+    /// ```
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// let lines = builder.stream::<(), String>("lines");
+    /// lines.select_key(|_, line| line.len() as i64).to("by-length");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn select_key<K2>(&self, f: impl Fn(&K, &V) -> K2 + Send + Sync + 'static) -> KStream<K2, V>
     where
         K2: Clone + Send + 'static,

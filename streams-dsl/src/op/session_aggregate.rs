@@ -33,6 +33,12 @@ aggregations! {
     count: "The number of records per key and session. Records with a null key are dropped and counted as dropped; null
 values count. A record whose session has closed, even with the sessions that it would join, is dropped.
 
+- result: per record, at the end of its session; the sessions that became one are told as deleted. Headers: the
+  record's where the result comes out of a cache or on window close, else none
+- null: a null key is dropped and counted, a null value is aggregated; `None` deletes the row
+- repartition: if the key may have changed; state: the sessions, for gap plus grace unless a retention says otherwise
+- late records: are dropped and counted if even the merged session has closed
+
 ```
 use std::time::Duration;
 use kstreams_dsl::{Materialized, SessionWindows, StreamsBuilder};
@@ -49,11 +55,34 @@ builder
 ```",
     reduce: "The values of each key and session combined: the first one is the first aggregate, then
 `reducer(aggregate, value)`; the aggregates of two sessions that become one by `reducer(earlier, later)`. Null keys,
-null values and late records as for [`count`](Self::count).",
+null values and late records as for [`count`](Self::count).
+
+- result: per record, at the end of its session; the sessions that became one are told as deleted. Headers: the
+  record's where the result comes out of a cache or on window close, else none
+- null: a null key is dropped and counted, a null value is aggregated; `None` deletes the row
+- repartition: if the key may have changed; state: the sessions, for gap plus grace unless a retention says otherwise
+- late records: are dropped and counted if even the merged session has closed
+
+```
+use std::time::Duration;
+use kstreams_dsl::{Materialized, SessionWindows, StreamsBuilder};
+
+let builder = StreamsBuilder::new();
+let bought = builder.stream::<String, i64>(\"bought\").group_by_key();
+let visits = SessionWindows::of_inactivity_gap_with_no_grace(Duration::from_secs(300));
+bought.windowed_by(visits).reduce(|sum, amount| sum + amount, Materialized::named(\"sum-per-visit\"));
+# builder.build().unwrap();
+```",
     aggregate(aggregate_sessions, merger): "The values of each key and session aggregated into another type. For each record
 `initializer` gives an aggregate, `merger(key, aggregate, session)` adds each session that it joins, earliest end
 first, then `aggregator(key, value, aggregate)` adds the record. Null keys, null values and late records as for
 [`count`](Self::count).
+
+- result: per record, at the end of its session; the sessions that became one are told as deleted. Headers: the
+  record's where the result comes out of a cache or on window close, else none
+- null: a null key is dropped and counted, a null value is aggregated; `None` deletes the row
+- repartition: if the key may have changed; state: the sessions, for gap plus grace unless a retention says otherwise
+- late records: are dropped and counted if even the merged session has closed
 
 ```
 use std::time::Duration;

@@ -46,6 +46,16 @@ pub struct Branches<K, V>(Vec<(String, KStream<K, V>)>);
 
 impl<K, V> Branches<K, V> {
     /// The branch of this name: the split's name, then the branch's.
+    ///
+    ///
+    /// ```
+    /// # use kstreams_dsl::{Branched, StreamsBuilder};
+    /// # let builder = StreamsBuilder::new();
+    /// let amounts = builder.stream::<String, i64>("amounts");
+    /// let branches = amounts.split_with("is-").branch(|_, &n| n > 9, Branched::new("large")).no_default_branch();
+    /// assert!(branches.get("is-large").is_some());
+    /// # builder.build().unwrap();
+    /// ```
     pub fn get(&self, name: &str) -> Option<&KStream<K, V>> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, stream)| stream)
     }
@@ -70,6 +80,24 @@ where
 {
     /// Sends each record to the first branch whose predicate holds. Records stay as they are; null is given to the
     /// predicates.
+    ///
+    /// - result: the record as it came
+    /// - null: is given to the predicates
+    /// - repartition, state: none
+    /// - late records: as any other
+    ///
+    /// ```
+    /// use kstreams_dsl::{Branched, StreamsBuilder};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let amounts = builder.stream::<String, i64>("amounts");
+    /// let split = amounts.split().branch(|_, &n| n > 9, Branched::new("large"));
+    /// let branches = split.default_branch(Branched::new("small"));
+    /// let [large, small] = branches.into_array().unwrap();
+    /// large.to("large");
+    /// small.to("small");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn split(&self) -> BranchedKStream<K, V> {
         self.split_with(Named::default())
     }

@@ -18,9 +18,27 @@ use crate::table::{Change, GetterSupplier, KTable, TableStore};
 
 aggregations! {
     KGroupedStream => K, |grouped| (grouped, OverAllTime),
-    count: "The number of records per key. Records whose key or value is null are dropped and counted as dropped.",
+    count: "The number of records per key. Records whose key or value is null are dropped and counted as dropped.
+
+- result: per record, with its headers and the highest timestamp of the records in it
+- null: a null key or value is dropped and counted; an aggregate of `None` deletes the row
+- repartition: if the key may have changed; state: the result
+- late records: as any other
+
+```
+use kstreams_dsl::{Materialized, StreamsBuilder};
+
+let builder = StreamsBuilder::new();
+builder.stream::<String, String>(\"clicks\").group_by_key().count(Materialized::named(\"clicks-per-user\"));
+# builder.build().unwrap();
+```",
     reduce: "The values of each key combined: the first one is the first aggregate, then `reducer(aggregate, value)`. Records
 whose key or value is null are dropped and counted as dropped. A reducer that gives `None` deletes the row.
+
+- result: per record, with its headers and the highest timestamp of the records in it
+- null: a null key or value is dropped and counted; an aggregate of `None` deletes the row
+- repartition: if the key may have changed; state: the result
+- late records: as any other
 
 ```
 use kstreams_dsl::{Materialized, StreamsBuilder};
@@ -32,6 +50,11 @@ builder.stream::<String, i64>(\"sold\").group_by_key().reduce(|sum, amount| sum 
     aggregate(aggregate): "The values of each key aggregated into another type: `initializer` gives the first aggregate, then
 `aggregator(key, value, aggregate)` the next. Records whose key or value is null are dropped and counted as
 dropped. An aggregate that is `None` deletes the row.
+
+- result: per record, with its headers and the highest timestamp of the records in it
+- null: a null key or value is dropped and counted; an aggregate of `None` deletes the row
+- repartition: if the key may have changed; state: the result
+- late records: as any other
 
 ```
 use kstreams_dsl::{Materialized, StreamsBuilder};

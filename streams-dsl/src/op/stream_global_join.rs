@@ -31,6 +31,11 @@ where
 {
     /// Each record with the table's value of the key that `select_key` computes; records without one give nothing.
     ///
+    /// - result: per record of the stream, with its key, timestamp and headers
+    /// - null: a null value is dropped and counted, and so is a null key to look up; a left join joins that with `None`
+    /// - repartition: none; state: the whole table on every instance
+    /// - late records: meet the table as it is now
+    ///
     /// ```
     /// # let builder = kstreams_dsl::StreamsBuilder::new();
     /// let rates = builder.global_table::<String, f64>("rates");
@@ -76,6 +81,20 @@ where
     }
 
     /// Each record with the table's value of the key that `select_key` computes, or with `None` where there is none.
+    ///
+    /// - result: per record of the stream, with its key, timestamp and headers
+    /// - null: a null value is dropped and counted, and so is a null key to look up; a left join joins that with `None`
+    /// - repartition: none; state: the whole table on every instance
+    /// - late records: meet the table as it is now
+    ///
+    /// ```
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// let rates = builder.global_table::<String, f64>("rates");
+    /// let prices = builder.stream::<String, f64>("prices");
+    /// let currency = |product: &String, _: &f64| product[..3].to_owned();
+    /// prices.left_join_global(&rates, currency, |price, rate| price * rate.unwrap_or(1.0)).to("prices-in-euro");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn left_join_global<KG, VG, VO>(
         &self,
         table: &GlobalKTable<KG, VG>,

@@ -37,6 +37,11 @@ where
 {
     /// Each record with the table's value of its key; records without one give nothing.
     ///
+    /// - result: per record of the stream, with its key, timestamp and headers
+    /// - null: a null value is dropped and counted, and so is a null key; a left join joins that with `None`
+    /// - repartition: the stream, if its key changed; state: the table, and with a grace the records that wait
+    /// - late records: meet the table as it is now, or, if it is versioned, as it was at their time
+    ///
     /// ```
     /// # let builder = kstreams_dsl::StreamsBuilder::new();
     /// let orders = builder.stream::<String, i64>("orders");
@@ -74,6 +79,20 @@ where
     }
 
     /// Each record with the table's value of its key, or with `None` where there is none.
+    ///
+    /// - result: per record of the stream, with its key, timestamp and headers
+    /// - null: a null value is dropped and counted, and so is a null key; a left join joins that with `None`
+    /// - repartition: the stream, if its key changed; state: the table, and with a grace the records that wait
+    /// - late records: meet the table as it is now, or, if it is versioned, as it was at their time
+    ///
+    /// ```
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// let orders = builder.stream::<String, i64>("orders");
+    /// let customers = builder.table::<String, String>("customers");
+    /// let name = |amount: i64, customer: Option<String>| format!("{amount} by {}", customer.unwrap_or_default());
+    /// orders.left_join(&customers, name).to("texts");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn left_join<VT, VO>(
         &self,
         table: &KTable<K, VT>,

@@ -34,6 +34,11 @@ where
     /// A result has the timestamp and headers of the last update of its key. Nothing is told while no records come: it
     /// is stream time that passes. See [`Suppressed`] for how long, how many, and what of deletions.
     ///
+    /// - result: the last update of a key, with its timestamp and headers
+    /// - null: a deletion is told with a time limit, not when windows close
+    /// - repartition: none; state: the buffer, in memory and with a changelog
+    /// - late records: the table above let them through or not; here they only come out at once
+    ///
     /// ```
     /// use std::time::Duration;
     /// use kstreams_dsl::{BufferConfig, Materialized, StreamsBuilder, Suppressed, TimeWindows};

@@ -30,6 +30,20 @@ where
     V: Clone + Send + 'static,
 {
     /// The number of rows per group.
+    ///
+    /// - result: per update, with its headers and the higher of its timestamp and the aggregate's
+    /// - null: rows whose group or value is null belong to no group; an aggregate of `None` deletes the row
+    /// - repartition: yes; state: the result
+    /// - late records: as any other; of a versioned table they were left out by the grouping
+    ///
+    /// ```
+    /// use kstreams_dsl::{Materialized, StreamsBuilder};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let cities = builder.table::<String, String>("city-of-customer");
+    /// cities.group_by(|customer, city| (city, customer.clone())).count(Materialized::named("customers-per-city"));
+    /// # builder.build().unwrap();
+    /// ```
     pub fn count<KS, VS>(&self, materialized: Materialized<KS, VS>) -> KTable<K, i64>
     where
         KS: SerdeOverride<K>,
@@ -55,6 +69,21 @@ where
 
     /// The values of each group combined by `adder(aggregate, new)`, the first one being the first aggregate; a value
     /// that leaves the group is taken out by `subtractor(aggregate, old)`.
+    ///
+    /// - result: per update, with its headers and the higher of its timestamp and the aggregate's
+    /// - null: rows whose group or value is null belong to no group; an aggregate of `None` deletes the row
+    /// - repartition: yes; state: the result
+    /// - late records: as any other; of a versioned table they were left out by the grouping
+    ///
+    /// ```
+    /// use kstreams_dsl::{Materialized, StreamsBuilder};
+    ///
+    /// let builder = StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock-of-item");
+    /// let by_initial = stock.group_by(|item, pieces| (item.chars().next().map(String::from), pieces));
+    /// by_initial.reduce(|sum, new| sum + new, |sum, old| sum - old, Materialized::named("stock-by-initial"));
+    /// # builder.build().unwrap();
+    /// ```
     pub fn reduce<KS, VS>(
         &self,
         adder: impl Fn(V, V) -> V + Send + Sync + 'static,
@@ -90,6 +119,11 @@ where
 
     /// The values of each group aggregated into another type: `adder(key, new, aggregate)` puts a value in,
     /// `subtractor(key, old, aggregate)` takes one out.
+    ///
+    /// - result: per update, with its headers and the higher of its timestamp and the aggregate's
+    /// - null: rows whose group or value is null belong to no group; an aggregate of `None` deletes the row
+    /// - repartition: yes; state: the result
+    /// - late records: as any other; of a versioned table they were left out by the grouping
     ///
     /// ```
     /// use kstreams_dsl::{Materialized, StreamsBuilder};

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use kstreams_core::config::UpgradeFrom;
 use kstreams_core::processor::{ProcessResult, Processor, ProcessorContext};
 use kstreams_state_stores::{DefaultSerde, Record};
 
@@ -23,6 +24,11 @@ where
 {
     /// Groups the rows by another key; the function gives it, and the value to aggregate. It must give the same for the
     /// same row. Repartitions. A row for which it gives a null key or value is left out.
+    ///
+    /// - result: none before it is aggregated
+    /// - null: rows whose new key or value is null belong to no group
+    /// - repartition: yes, by the aggregation; state: the table that is grouped, for its old values
+    /// - late records: as any other; of a versioned table they are left out
     ///
     /// ```
     /// use kstreams_dsl::{Materialized, StreamsBuilder};
@@ -63,11 +69,13 @@ where
             GraphNode::operator(name.clone(), [self.upstream.node], move |topology, writing| {
                 let f = Arc::clone(&f);
                 let latest_only = writing.is_versioned();
+                let as_two = writing.settings.upgrade_from.is_some_and(|from| from <= NO_CHANGES_OF_BOTH);
                 let supplier = move || Regroup {
                     f: Arc::clone(&f),
                     keys: Nulls::of(),
                     values: Nulls::of(),
                     latest_only,
+                    as_two,
                 };
                 let parents = writing.parents;
                 topology
@@ -88,6 +96,9 @@ where
     }
 }
 
+/// The last release that wrote the old and the new value of a group in two records, always.
+const NO_CHANGES_OF_BOTH: UpgradeFrom = UpgradeFrom::new(3, 4);
+
 /// Turns the update of a row into those of its groups.
 struct Regroup<F, K2, V2> {
     f: Arc<F>,
@@ -95,6 +106,8 @@ struct Regroup<F, K2, V2> {
     values: Nulls<V2>,
     /// The table is versioned: late updates are left out.
     latest_only: bool,
+    /// Instances of an older release cannot read an old and a new value in one record.
+    as_two: bool,
 }
 
 impl<F, K2: 'static, V2: 'static> Regroup<F, K2, V2> {
@@ -128,7 +141,9 @@ where
             ctx.forward(Record { key, value: Change::new(new, old), timestamp, headers: headers.clone() })
         };
         match (new, old) {
-            (Some((key, new)), Some((old_key, old))) if key == old_key => send(key, Some(new), Some(old)),
+            (Some((key, new)), Some((old_key, old))) if key == old_key && !self.as_two => {
+                send(key, Some(new), Some(old))
+            }
             (new, old) => {
                 if let Some((key, old)) = old {
                     send(key, None, Some(old))?;

@@ -37,6 +37,11 @@ where
 {
     /// The keys that both tables have, with both values joined.
     ///
+    /// - result: per update of either side, with its headers and the later of both timestamps
+    /// - null: a deletion takes the result away; a joiner's `None` deletes it
+    /// - repartition: none; state: both tables, the result only with a `Materialized` that has a name
+    /// - late records: as any other, unless a table is versioned, which then leaves them out
+    ///
     /// ```
     /// # let builder = kstreams_dsl::StreamsBuilder::new();
     /// let names = builder.table::<String, String>("names");
@@ -74,6 +79,20 @@ where
     }
 
     /// The keys of this table, joined with the other table's values where it has them.
+    ///
+    /// - result: per update of either side, with its headers and the later of both timestamps
+    /// - null: a deletion takes the result away; a joiner's `None` deletes it
+    /// - repartition: none; state: both tables, the result only with a `Materialized` that has a name
+    /// - late records: as any other, unless a table is versioned, which then leaves them out
+    ///
+    /// ```
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// let names = builder.table::<String, String>("names");
+    /// let ages = builder.table::<String, i32>("ages");
+    /// let text = |name: String, age: Option<i32>| format!("{name} ({})", age.unwrap_or(-1));
+    /// names.left_join(&ages, text).to_stream().to("people");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn left_join<V2, VO>(
         &self,
         other: &KTable<K, V2>,
@@ -104,6 +123,20 @@ where
     }
 
     /// The keys of either table; at least one side is there.
+    ///
+    /// - result: per update of either side, with its headers and the later of both timestamps
+    /// - null: a deletion takes the result away; a joiner's `None` deletes it
+    /// - repartition: none; state: both tables, the result only with a `Materialized` that has a name
+    /// - late records: as any other, unless a table is versioned, which then leaves them out
+    ///
+    /// ```
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// let names = builder.table::<String, String>("names");
+    /// let ages = builder.table::<String, i32>("ages");
+    /// let text = |name: Option<String>, age: Option<i32>| format!("{name:?} {age:?}");
+    /// names.outer_join(&ages, text).to_stream().to("people");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn outer_join<V2, VO>(
         &self,
         other: &KTable<K, V2>,

@@ -17,6 +17,18 @@ where
     V: Clone + Send + 'static,
 {
     /// The rows for which `predicate` holds. A row for which it stops to hold is deleted.
+    ///
+    /// - result: per update, with its key, timestamp and headers
+    /// - null: a deletion stays one and is not given to the function
+    /// - repartition: none; state: only with a `Materialized` that has a name
+    /// - late records: as any other
+    ///
+    /// ```
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock");
+    /// stock.filter(|_, &pieces| pieces < 10).to_stream().to("running-out");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn filter(&self, predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> KTable<K, V> {
         self.filter_with(predicate, Named::default(), Unmaterialized)
     }
@@ -33,6 +45,18 @@ where
     }
 
     /// The rows for which `predicate` does not hold. Otherwise as [`filter`](Self::filter).
+    ///
+    /// - result: per update, with its key, timestamp and headers
+    /// - null: a deletion stays one and is not given to the function
+    /// - repartition: none; state: only with a `Materialized` that has a name
+    /// - late records: as any other
+    ///
+    /// ```
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// let stock = builder.table::<String, i64>("stock");
+    /// stock.filter_not(|_, &pieces| pieces == 0).to_stream().to("in-stock");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn filter_not(&self, predicate: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> KTable<K, V> {
         self.filter_not_with(predicate, Named::default(), Unmaterialized)
     }
@@ -62,6 +86,11 @@ where
     }
 
     /// Another value for each row. `None`, where the new type has it, deletes the row.
+    ///
+    /// - result: per update, with its key, timestamp and headers
+    /// - null: a deletion stays one and is not given to the function
+    /// - repartition: none; state: only with a `Materialized` that has a name
+    /// - late records: as any other
     ///
     /// ```
     /// # let builder = kstreams_dsl::StreamsBuilder::new();

@@ -46,6 +46,11 @@ where
     /// Another value for each row, by a transformer that has access to the named stores; see
     /// [`ValueTransformerWithKey`]. Without stores [`map_values_with_key`](Self::map_values_with_key) does the same.
     ///
+    /// - result: per update, with its key, timestamp and headers
+    /// - null: a deletion is given to the transformer too, as `None`
+    /// - repartition: none; state: the stores that it names, the result only with a `Materialized` that has a name
+    /// - late records: as any other
+    ///
     /// ```
     /// use kstreams_core::processor::{InitContext, ProcessResult, StoreHandle, StoreScope};
     /// use kstreams_dsl::{StreamsBuilder, ValueTransformerWithKey};

@@ -23,6 +23,11 @@ where
     ///
     /// The serdes are those that the stream came with, or else those of the types.
     ///
+    /// - result: the record as it is; of a windowed key only the key inside chooses the partition
+    /// - null: is written as null
+    /// - repartition, state: none
+    /// - late records: as any other
+    ///
     /// ```
     /// use kstreams_core::topology::SinkTopic;
     ///
@@ -120,15 +125,23 @@ mod tests {
 
     #[test]
     fn all_windows_of_a_key_go_to_one_partition_and_that_is_the_jvms() {
-        let serde = DynSerde::new(WindowedSerde::new(String::new(), 10));
-        let partitioner: StreamPartitioner<_, ()> = by_inner_key(&serde).unwrap();
-        // From the JVM's WindowedStreamPartitioner, for these numbers of partitions.
-        let counts = [2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 50, 64, 100, 128, 1000];
-        let expected = [0, 1, 0, 4, 4, 5, 4, 4, 4, 12, 4, 28, 24, 60, 24, 124, 524];
-        for start in [0, 1000, 1_700_000_000_000] {
-            let key = Windowed::new("a".to_owned(), Window::of_size(start, 10));
-            for (count, partition) in counts.into_iter().zip(expected) {
-                assert_eq!(partitioner("out", &key, &(), count), Some(vec![partition]));
+        let file: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/vectors/windowed_partitioner.json")).unwrap();
+        let counts = file["partitionCounts"].as_array().unwrap();
+        for case in file["cases"].as_array().unwrap() {
+            let number = |name: &str| case[name].as_i64().unwrap();
+            let (start, end) = (number("start"), number("end"));
+            let serde = DynSerde::new(WindowedSerde::new(String::new(), end - start));
+            let partitioner: StreamPartitioner<_, ()> = by_inner_key(&serde).unwrap();
+            let key = Windowed::new(case["key"].as_str().unwrap().to_owned(), Window { start, end });
+            for (count, partition) in counts.iter().zip(case["partitions"].as_array().unwrap()) {
+                let count = i32::try_from(count.as_i64().unwrap()).unwrap();
+                let chosen = partitioner("out", &key, &(), count).unwrap();
+                assert_eq!(
+                    chosen,
+                    [i32::try_from(partition.as_i64().unwrap()).unwrap()],
+                    "{case} of {count}"
+                );
             }
         }
         assert!(by_inner_key::<_, ()>(&DynSerde::new(String::new())).is_none());

@@ -21,6 +21,11 @@ where
 {
     /// The updates of the table: the new value of a key, or `None` where it was deleted.
     ///
+    /// - result: per update, with its key, timestamp and headers
+    /// - null: `None` is a deletion
+    /// - repartition, state: none
+    /// - late records: as any other
+    ///
     /// ```
     /// # let builder = kstreams_dsl::StreamsBuilder::new();
     /// let customers = builder.table::<String, String>("customers");

@@ -23,6 +23,11 @@ where
     /// The table of the last value of each key. A null value deletes its key; a record with a null key is dropped and
     /// counted. Repartitions first if the key changed. It is stored only where something below looks it up.
     ///
+    /// - result: per record, with its key, value, timestamp and headers
+    /// - null: a null value deletes its key; a null key is dropped and counted
+    /// - repartition: if the key changed; state: where something below looks it up
+    /// - late records: replace newer ones, unless the table is versioned
+    ///
     /// ```
     /// # let builder = kstreams_dsl::StreamsBuilder::new();
     /// let latest = builder.stream::<String, Option<i64>>("readings").to_table();

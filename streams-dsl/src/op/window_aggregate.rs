@@ -34,6 +34,12 @@ aggregations! {
 values count, except in sliding windows, where they are dropped too. A record that is later than the grace allows is
 dropped for that window.
 
+- result: per record and window, with its headers and the highest timestamp of the records in it; with emission on
+  window close one per window
+- null: a null key is dropped and counted, a null value is aggregated (not in sliding windows); `None` deletes the row
+- repartition: if the key may have changed; state: the windows, for size plus grace unless a retention says otherwise
+- late records: are dropped and counted for each window that has closed
+
 ```
 use std::time::Duration;
 use kstreams_dsl::{Materialized, StreamsBuilder, TimeWindows};
@@ -50,9 +56,44 @@ builder
 ```",
     reduce: "The values of each key and window combined: the first one is the first aggregate, then
 `reducer(aggregate, value)`. Null keys, null values and late records as for [`count`](Self::count); a null value is
-combined like any other.",
+combined like any other.
+
+- result: per record and window, with its headers and the highest timestamp of the records in it; with emission on
+  window close one per window
+- null: a null key is dropped and counted, a null value is aggregated (not in sliding windows); `None` deletes the row
+- repartition: if the key may have changed; state: the windows, for size plus grace unless a retention says otherwise
+- late records: are dropped and counted for each window that has closed
+
+```
+use std::time::Duration;
+use kstreams_dsl::{Materialized, StreamsBuilder, TimeWindows};
+
+let builder = StreamsBuilder::new();
+let sold = builder.stream::<String, i64>(\"sold\").group_by_key();
+let daily = TimeWindows::of_size_with_no_grace(Duration::from_secs(86_400));
+sold.windowed_by(daily).reduce(|sum, amount| sum + amount, Materialized::named(\"sold-per-day\"));
+# builder.build().unwrap();
+```",
     aggregate(aggregate): "The values of each key and window aggregated into another type. Null keys, null values and late
-records as for [`count`](Self::count).",
+records as for [`count`](Self::count).
+
+- result: per record and window, with its headers and the highest timestamp of the records in it; with emission on
+  window close one per window
+- null: a null key is dropped and counted, a null value is aggregated (not in sliding windows); `None` deletes the row
+- repartition: if the key may have changed; state: the windows, for size plus grace unless a retention says otherwise
+- late records: are dropped and counted for each window that has closed
+
+```
+use std::time::Duration;
+use kstreams_dsl::{Materialized, StreamsBuilder, TimeWindows};
+
+let builder = StreamsBuilder::new();
+let lines = builder.stream::<String, String>(\"lines\").group_by_key();
+let minutes = TimeWindows::of_size_with_no_grace(Duration::from_secs(60));
+let length = |_: &String, line: String, length: i64| length + line.len() as i64;
+lines.windowed_by(minutes).aggregate(|| 0, length, Materialized::named(\"length-per-minute\"));
+# builder.build().unwrap();
+```",
 }
 
 /// One row per key and window of time.

@@ -22,6 +22,7 @@ fn programs_write_what_the_jvm_writes() {
             differing.push(format!("== {}\n{difference}", scenario["name"]));
         }
     }
+    println!("{} scenarios", scenarios.len());
     assert!(
         differing.is_empty(),
         "{} of {} differ\n{}",
@@ -32,11 +33,12 @@ fn programs_write_what_the_jvm_writes() {
 }
 
 fn replay(scenario: &Value) -> Result<(), String> {
-    let topology = interpreter::builder_of(&calls(scenario)).build().map_err(|error| error.to_string())?;
     let mut config = StreamsConfig::new("app", "none:1");
     for (key, value) in scenario["configs"].as_object().unwrap() {
         config = config.set(key, value.as_str().unwrap());
     }
+    let builder = interpreter::builder_of(&calls(scenario));
+    let topology = builder.build_with(&config).map_err(|error| error.to_string())?;
     let driver = TopologyTestDriver::with_config(topology, &config, 0).map_err(|error| error.to_string())?;
     for step in scenario["steps"].as_array().unwrap() {
         let input = step["input"].as_str().unwrap();

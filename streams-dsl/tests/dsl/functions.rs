@@ -12,6 +12,12 @@ pub(crate) fn first_character(value: &Text) -> Text {
     value.as_ref().and_then(|value| value.chars().next()).map(String::from)
 }
 
+/// The key of another table: what is before `:`, nothing where the value begins with `!`.
+pub(crate) fn reference(value: &Text) -> Text {
+    let text = value.as_ref().filter(|text| !text.starts_with('!'))?;
+    text.split(':').next().map(str::to_owned)
+}
+
 pub(crate) fn map_value(value: Text) -> Text {
     value.filter(|value| value != "nil").map(|value| value + "'")
 }

@@ -1,14 +1,16 @@
 //! Runs the calls of a recorded program on the DSL.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kstreams_core::processor::{
-    FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord, ProcessResult, Processor, ProcessorContext,
+    FixedKeyProcessor, FixedKeyProcessorContext, FixedKeyRecord, InitContext, ProcessResult, Processor,
+    ProcessorContext, PunctuationType, ScheduleId, StoreScope,
 };
 use kstreams_core::topology::{SinkTopic, SourceTopics};
 use kstreams_dsl::{
-    Branched, ByType, Consumed, Grouped, KGroupedStream, KGroupedTable, KStream, KTable, Materialized, Named,
-    Produced, Repartitioned, StreamsBuilder, Unmaterialized,
+    Branched, ByType, Consumed, GlobalKTable, Grouped, KGroupedStream, KGroupedTable, KStream, KTable,
+    Materialized, Named, Produced, Repartitioned, StreamsBuilder, Unmaterialized, ValueTransformerWithKey,
 };
 use kstreams_state_stores::{self as state, Record, Stores};
 use regex::Regex;
@@ -32,6 +34,7 @@ pub(crate) enum Node {
     Grouped(KGroupedStream<Text, Text>),
     Windowed(Windowed),
     GroupedTable(KGroupedTable<Text, Text>),
+    Global(GlobalKTable<Text, Text>),
     Nothing,
 }
 
@@ -110,6 +113,14 @@ fn on_builder(builder: &StreamsBuilder, call: &Call) -> Node {
             Node::Stream(builder.stream_with(topics, consumed))
         }
         "table" => Node::Table(builder.table_with(call.text("topic"), consumed, materialized(call))),
+        "globalTable" => {
+            Node::Global(builder.global_table_with(call.text("topic"), consumed, materialized(call)))
+        }
+        "addGlobalStore" => {
+            let store = Stores::key_value::<Text, String>(call.text("store")).in_memory();
+            builder.add_global_store(store.with_logging_disabled(), call.text("topic"), consumed, || Pass);
+            Node::Nothing
+        }
         "addStore" => {
             builder.add_state_store(Stores::key_value::<String, String>(call.text("store")));
             Node::Nothing
@@ -134,7 +145,7 @@ fn on_node(node: Node, call: &Call, other: Option<Node>) -> Node {
         Node::Grouped(grouped) => on_grouped(grouped, call, other),
         Node::Windowed(windowed) => windowed_calls::on_windowed(windowed, call, other),
         Node::GroupedTable(grouped) => on_grouped_table(&grouped, call),
-        Node::Nothing => panic!("{} is called on nothing", call.op),
+        Node::Global(_) | Node::Nothing => panic!("{} is called on what has no calls", call.op),
     }
 }
 
@@ -172,7 +183,11 @@ fn on_stream(stream: &KStream<Text, Text>, call: &Call, other: Option<Node>) -> 
         "flatMapValues" => stream.flat_map_values_with(f::pieces, named),
         "selectKey" => stream.select_key_with(|_, value| f::first_character(value), named),
         "peek" => stream.peek_with(|_, _| (), named),
-        "process" => stream.process_with(|| Pass, named, &stores(call)),
+        "process" => match call.arg("punct") {
+            Some("stream") => stream.process_with(|| Ticks(PunctuationType::StreamTime), named, &[]),
+            Some(_) => stream.process_with(|| Ticks(PunctuationType::WallClockTime), named, &[]),
+            None => stream.process_with(|| Pass, named, &stores(call)),
+        },
         "processValues" => stream.process_values_with(|| Pass, named, &stores(call)),
         "repartition" => {
             let mut repartitioned = Repartitioned::with(ByType, ByType);
@@ -191,6 +206,7 @@ fn on_stream(stream: &KStream<Text, Text>, call: &Call, other: Option<Node>) -> 
         "join" | "leftJoin" | "outerJoin" => match other {
             Some(Node::Table(table)) => join_calls::with_table(stream, &table, call),
             Some(Node::Stream(other)) => join_calls::with_stream(stream, &other, call),
+            Some(Node::Global(table)) => join_calls::with_global_table(stream, &table, call),
             _ => panic!("a stream is joined with a stream or a table"),
         },
         "foreach" => {
@@ -261,7 +277,15 @@ fn on_table(table: &KTable<Text, Text>, call: &Call, other: Option<Node>) -> Nod
         ("fkJoin" | "fkLeftJoin", Some(Node::Table(other))) => {
             join_calls::by_foreign_key(table, &other, call, store)
         }
-        ("toStream", _) => return Node::Stream(table.to_flat_stream_with(named)),
+        ("transformValues", _) if stored => table.transform_values_with(|| Same, named, store, &[]),
+        ("transformValues", _) => table.transform_values_with(|| Same, named, Unmaterialized, &[]),
+        ("toStream", _) => {
+            let stream = table.to_flat_stream_with(named);
+            return Node::Stream(match call.arg("selectKey") {
+                Some(_) => stream.select_key(|_, value| f::first_character(value)),
+                None => stream,
+            });
+        }
         ("groupBy", _) => {
             let select = |_: &Text, value: Text| (f::first_character(&value), value);
             return Node::GroupedTable(table.group_by_with(select, grouped(call)));
@@ -344,5 +368,42 @@ impl FixedKeyProcessor<Text, Text, Text> for Pass {
         ctx: &mut FixedKeyProcessorContext<'_, Text, Text>,
     ) -> ProcessResult {
         ctx.forward(record)
+    }
+}
+
+/// A processor that only tells, every 10 ms of one kind of time, what time it is.
+struct Ticks(PunctuationType);
+
+impl Processor<Text, Text, Text, Text> for Ticks {
+    fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
+        ctx.schedule(Duration::from_millis(10), self.0);
+        Ok(())
+    }
+
+    fn process(&mut self, _: Record<Text, Text>, _: &mut ProcessorContext<'_, Text, Text>) -> ProcessResult {
+        Ok(())
+    }
+
+    fn punctuate(
+        &mut self,
+        _: ScheduleId,
+        time: i64,
+        ctx: &mut ProcessorContext<'_, Text, Text>,
+    ) -> ProcessResult {
+        ctx.forward(Record::new(Some("punct".to_owned()), Some(time.to_string()), time))
+    }
+}
+
+/// A transformer that leaves values as they are.
+struct Same;
+
+impl ValueTransformerWithKey<Text, Text, Text> for Same {
+    fn transform(
+        &mut self,
+        _: &Text,
+        value: Option<Text>,
+        _: &mut StoreScope<'_>,
+    ) -> ProcessResult<Option<Text>> {
+        Ok(value)
     }
 }

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use kstreams_dsl::{JoinWindows, Joined, KStream, KTable, Materialized, StreamJoined, TableJoined};
+use kstreams_dsl::{
+    GlobalKTable, JoinWindows, Joined, KStream, KTable, Materialized, StreamJoined, TableJoined,
+};
 
 use crate::functions::{self as f, Text};
+use crate::interpreter::named;
 use crate::program::Call;
 
 /// A stream with a table, with grace where the call has one.
@@ -26,6 +29,23 @@ pub(crate) fn with_table(
     }
 }
 
+/// A stream with a global table.
+pub(crate) fn with_global_table(
+    stream: &KStream<Text, Text>,
+    table: &GlobalKTable<Text, Text>,
+    call: &Call,
+) -> KStream<Text, Text> {
+    let key = |_: &Text, value: &Text| f::reference(value);
+    let named = named(call);
+    match &*call.op {
+        "join" => stream.join_global_with(table, key, |_, value, other| f::join(&value, &other), named),
+        _ => {
+            let joiner = |_: &Text, value: Text, other: Option<Text>| f::join(&value, &other.flatten());
+            stream.left_join_global_with(table, key, joiner, named)
+        }
+    }
+}
+
 /// A stream with a stream.
 pub(crate) fn with_stream(
     stream: &KStream<Text, Text>,
@@ -33,7 +53,10 @@ pub(crate) fn with_stream(
     call: &Call,
 ) -> KStream<Text, Text> {
     let ms = |name: &str| Duration::from_millis(call.number(name).unwrap_or(0));
-    let windows = JoinWindows::of_time_difference_and_grace(ms("window"), ms("grace"));
+    let mut windows = JoinWindows::of_time_difference_and_grace(ms("window"), ms("grace"));
+    if call.arg("before").is_some() {
+        windows = windows.before_ms(ms_of(call, "before")).after_ms(ms_of(call, "after"));
+    }
     let mut joined = StreamJoined::<Text, Text, Text>::new();
     if let Some(name) = call.arg("name") {
         joined = joined.with_name(name);
@@ -53,7 +76,7 @@ pub(crate) fn with_stream(
     }
 }
 
-/// A table with a table by the first character of its values.
+/// A table with a table by what its values refer to.
 pub(crate) fn by_foreign_key(
     table: &KTable<Text, Text>,
     other: &KTable<Text, Text>,
@@ -61,7 +84,7 @@ pub(crate) fn by_foreign_key(
     store: Materialized,
 ) -> KTable<Text, Text> {
     let joined = call.arg("name").map_or_else(TableJoined::default, TableJoined::named);
-    let extract = |_: &Text, value: &Text| f::first_character(value);
+    let extract = |_: &Text, value: &Text| f::reference(value);
     match &*call.op {
         "fkJoin" => table.join_on_foreign_key_with(other, extract, |l, r| f::join(&l, &r), joined, store),
         _ => {
@@ -69,4 +92,8 @@ pub(crate) fn by_foreign_key(
             table.left_join_on_foreign_key_with(other, extract, joiner, joined, store)
         }
     }
+}
+
+fn ms_of(call: &Call, name: &str) -> i64 {
+    i64::try_from(call.number(name).unwrap_or(0)).unwrap()
 }

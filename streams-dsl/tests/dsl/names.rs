@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kstreams_core::StreamsConfig;
-use serde_json::Value;
+use kstreams_core::internal_topics::{InternalTopicConfig, InternalTopicKind};
+use kstreams_core::{StreamsConfig, Topology};
+use serde_json::{Value, json};
 
 use crate::interpreter;
 use crate::program::calls;
@@ -23,6 +24,7 @@ fn programs_have_the_names_and_the_description_that_the_jvm_gives_them() {
             }
         }
     }
+    println!("{} programs, with and without optimisation", programs.len());
     assert!(
         differing.is_empty(),
         "{} of {} differ\n{}",
@@ -77,5 +79,57 @@ fn check(program: &Value, optimization: &str) -> Result<(), String> {
     if groups != wanted {
         return Err(format!("copartition groups {groups:?} instead of {wanted:?}"));
     }
+    let (topics, wanted) = (topics_by_part(&topology), &expected["topicsBySubtopology"]);
+    if topics != *wanted {
+        return Err(format!("topics {topics}\ninstead of {wanted}"));
+    }
     Ok(())
+}
+
+/// What each part with tasks reads and writes, and the internal topics that are made for it with their settings.
+fn topics_by_part(topology: &Topology) -> Value {
+    let parts = topology.sub_topologies();
+    let parts = parts.iter().filter(|part| !part.global).map(|part| {
+        let sources: BTreeSet<String> = topology.source_topics(part).into_iter().collect();
+        let full = |names: &BTreeSet<String>| -> BTreeSet<String> {
+            names.iter().map(|name| topology.decorate(APPLICATION, name)).collect()
+        };
+        let repartitions: BTreeMap<String, Value> = sources
+            .iter()
+            .filter_map(|name| Some((name, topology.repartition_topics().get(name)?)))
+            .map(|(name, topic)| {
+                let config = InternalTopicConfig::repartition(topology.decorate(APPLICATION, name), 1);
+                internal_topic(&config, topic.partitions)
+            })
+            .collect();
+        let changelogs: BTreeMap<String, Value> = topology
+            .stores(part)
+            .iter()
+            .filter_map(|store| {
+                // A source topic that serves as changelog is nothing to create.
+                let changelog = InternalTopicConfig::changelog(APPLICATION, &store.spec, 1)?;
+                Some(match &store.source_topic {
+                    Some(topic) => internal_topic(&InternalTopicConfig { name: topic.clone(), ..changelog }, None),
+                    None => internal_topic(&changelog, None),
+                })
+            })
+            .collect();
+        let sinks: BTreeSet<String> = topology.sink_topics(part).into_iter().collect();
+        json!({
+            "subtopology": part.id, "sourceTopics": full(&sources), "sinkTopics": full(&sinks),
+            "repartitionSourceTopics": repartitions, "stateChangelogTopics": changelogs,
+        })
+    });
+    parts.collect()
+}
+
+fn internal_topic(topic: &InternalTopicConfig, enforced: Option<i32>) -> (String, Value) {
+    let kind = match topic.kind {
+        InternalTopicKind::Repartition => "RepartitionTopicConfig",
+        InternalTopicKind::WindowedChangelog { .. } => "WindowedChangelogTopicConfig",
+        InternalTopicKind::VersionedChangelog { .. } => "VersionedChangelogTopicConfig",
+        _ => "UnwindowedUnversionedChangelogTopicConfig",
+    };
+    let configs = topic.effective_configs(&StreamsConfig::new(APPLICATION, "none:1"));
+    (topic.name.clone(), json!({ "kind": kind, "enforcedPartitions": enforced, "configs": configs }))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use kstreams_core::config::UpgradeFrom;
 use kstreams_core::topology::{RepartitionTopic, SinkOptions, SinkTopic, StreamPartitioner};
 use kstreams_core::{Topology, TopologyError};
 use kstreams_state_stores::{DynSerde, KeyValueStoreBuilder};
@@ -152,6 +153,9 @@ fn with(sources: &BTreeSet<String>, another: &str) -> BTreeSet<String> {
     sources.iter().cloned().chain([another.to_owned()]).collect()
 }
 
+/// The last release whose subscriptions have no partition.
+const WITHOUT_PARTITION: UpgradeFrom = UpgradeFrom::new(3, 3);
+
 /// Adds a graph node whose writer takes what `$plan` holds.
 macro_rules! add {
     ($graph:expr, $plan:expr, $name:ident, $parents:expr, $write:ident) => {{
@@ -205,6 +209,7 @@ where
         let (foreign_key, value) = (self.serdes.foreign_key.clone(), self.serdes.value.clone());
         let topics = self.topics.clone();
         let drops_late = writing.is_versioned();
+        let tells_partition = writing.settings.upgrade_from.is_none_or(|from| from > WITHOUT_PARTITION);
         let supplier = move || Subscribe {
             extract: Arc::clone(&extract),
             foreign_key: foreign_key.clone(),
@@ -212,6 +217,7 @@ where
             hasher: RowHasher::new(&value, &topics),
             is_left,
             drops_late,
+            tells_partition,
         };
         topology
             .add_processor::<K, Change<V>, Option<KO>, Subscription<K>, _>(

@@ -62,6 +62,11 @@ where
     /// Each row with the row of `other` whose key `extract` finds in it. `extract` answers the foreign key, or an `Option`
     /// of it where a row may refer to nothing.
     ///
+    /// - result: per update of either side, with its headers; of this side with the later of both timestamps
+    /// - null: a deletion takes the result away; a row without foreign key has none (left: it is joined with `None`)
+    /// - repartition: through two internal topics; state: both tables, the subscriptions, the result where it is needed
+    /// - late records: as any other, unless a table is versioned, which then leaves them out
+    ///
     /// ```
     /// # let builder = kstreams_dsl::StreamsBuilder::new();
     /// // order -> "customer,amount"; customer -> name
@@ -126,6 +131,11 @@ where
     }
 
     /// As [`join_on_foreign_key`](Self::join_on_foreign_key), where a row that refers to nothing is joined with `None`.
+    ///
+    /// - result: per update of either side, with its headers; of this side with the later of both timestamps
+    /// - null: a deletion takes the result away; a row without foreign key has none (left: it is joined with `None`)
+    /// - repartition: through two internal topics; state: both tables, the subscriptions, the result where it is needed
+    /// - late records: as any other, unless a table is versioned, which then leaves them out
     pub fn left_join_on_foreign_key<KO, VO, VR, F>(
         &self,
         other: &KTable<KO, VO>,

@@ -46,6 +46,8 @@ pub(super) struct Subscribe<K, V, KO> {
     pub(super) is_left: bool,
     /// Late updates of the table are dropped: it is a versioned one.
     pub(super) drops_late: bool,
+    /// Subscriptions say the row's partition, where its result goes; instances of an older release cannot read that.
+    pub(super) tells_partition: bool,
 }
 
 impl<K: 'static, V: 'static, KO: 'static> Subscribe<K, V, KO> {
@@ -113,7 +115,7 @@ where
             return Ok(());
         }
         let hash = self.hasher.hash(change.new.as_ref())?;
-        let partition = Some(ctx.record_metadata().partition);
+        let partition = self.tells_partition.then(|| ctx.record_metadata().partition);
         for (key, instruction) in instructions {
             let primary_key = primary_key.clone();
             let value = Subscription { hash, instruction, primary_key, partition };

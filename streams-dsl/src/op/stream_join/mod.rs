@@ -49,6 +49,12 @@ where
 {
     /// The pairs of records of two streams that have the same key and are within the window of each other.
     ///
+    /// - result: of the same key, with the later of the two timestamps and the headers of the record that came last
+    /// - null: a null value is dropped and counted; a null key too, but on a side that needs no partner it is joined
+    ///   with `None` at once
+    /// - repartition: a stream whose key changed; state: both sides for the window and the grace, and what has no partner
+    /// - late records: find the partners that the stores still have
+    ///
     /// ```
     /// use std::time::Duration;
     /// use kstreams_dsl::JoinWindows;
@@ -98,6 +104,25 @@ where
 
     /// As [`join_stream`](Self::join_stream), and each record of this stream that had no partner, with `None`, once its
     /// window and grace have passed.
+    ///
+    /// - result: of the same key, with the later of the two timestamps and the headers of the record that came last
+    /// - null: a null value is dropped and counted; a null key too, but on a side that needs no partner it is joined
+    ///   with `None` at once
+    /// - repartition: a stream whose key changed; state: both sides for the window and the grace, and what has no partner
+    /// - late records: find the partners that the stores still have
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kstreams_dsl::JoinWindows;
+    ///
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// let clicks = builder.stream::<String, String>("clicks");
+    /// let views = builder.stream::<String, String>("views");
+    /// let within = JoinWindows::of_time_difference_with_no_grace(Duration::from_secs(10));
+    /// let text = |view: String, click: Option<String>| format!("{view}, clicked: {}", click.is_some());
+    /// views.left_join_stream(&clicks, text, within).to("seen");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn left_join_stream<V2, VO>(
         &self,
         other: &KStream<K, V2>,
@@ -136,6 +161,25 @@ where
 
     /// As [`join_stream`](Self::join_stream), and each record of either stream that had no partner, with `None`, once its
     /// window and grace have passed.
+    ///
+    /// - result: of the same key, with the later of the two timestamps and the headers of the record that came last
+    /// - null: a null value is dropped and counted; a null key too, but on a side that needs no partner it is joined
+    ///   with `None` at once
+    /// - repartition: a stream whose key changed; state: both sides for the window and the grace, and what has no partner
+    /// - late records: find the partners that the stores still have
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use kstreams_dsl::JoinWindows;
+    ///
+    /// # let builder = kstreams_dsl::StreamsBuilder::new();
+    /// let clicks = builder.stream::<String, String>("clicks");
+    /// let views = builder.stream::<String, String>("views");
+    /// let within = JoinWindows::of_time_difference_with_no_grace(Duration::from_secs(10));
+    /// let text = |view: Option<String>, click: Option<String>| format!("{} {}", view.is_some(), click.is_some());
+    /// views.outer_join_stream(&clicks, text, within).to("seen");
+    /// # builder.build().unwrap();
+    /// ```
     pub fn outer_join_stream<V2, VO>(
         &self,
         other: &KStream<K, V2>,

@@ -142,24 +142,35 @@ mod tests {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// From the JVM's `TimestampedKeyAndJoinSideSerde`, `LeftOrRightValueSerde` and `ListSerde`.
+    /// Of the JVM's `TimestampedKeyAndJoinSideSerde`, `LeftOrRightValueSerde` and `ListSerde`.
     #[test]
     fn bytes_are_those_of_the_jvm() {
         let text = || DynSerde::new(String::new());
-        let key = |timestamp, is_left, key: &str| UnmatchedKey { timestamp, is_left, key: key.to_owned() };
-        let keys = UnmatchedKeySerde(text());
-        assert_eq!(hex(&keys, &key(5, true, "k")), "0000000000000005016b");
-        assert_eq!(hex(&keys, &key(1_700_000_000_000, false, "key")), "0000018bcfe56800006b6579");
-        let values = list_serde(&text(), &text());
-        let left = || EitherValue::<String, String>::Left("left".to_owned());
-        let right = EitherValue::Right("right".to_owned());
-        assert_eq!(hex(&values, &vec![left()]), "010000000100000005016c656674");
-        assert_eq!(hex(&values, &vec![left(), left()]), "010000000200000005016c65667400000005016c656674");
-        assert_eq!(hex(&values, &vec![right.clone()]), "010000000100000006007269676874");
-        let mut bytes = Vec::new();
-        values.serialize(&vec![left(), right.clone()], &mut bytes).unwrap();
-        assert_eq!(values.deserialize(&bytes).unwrap(), [left(), right]);
-        assert_eq!(keys.deserialize(b"\0\0\0\0\0\0\0\x05\x01k").unwrap(), key(5, true, "k"));
+        let (keys, values) = (UnmatchedKeySerde(text()), list_serde(&text(), &text()));
+        let file: serde_json::Value =
+            serde_json::from_str(include_str!("../../../tests/vectors/outer_join_store.json")).unwrap();
+        for case in file["cases"].as_array().unwrap() {
+            let of = |name: &str| case[name].as_str().unwrap().to_owned();
+            let is_left = of("side") == "left";
+            let key =
+                UnmatchedKey { timestamp: case["timestamp"].as_i64().unwrap(), is_left, key: of("key") };
+            assert_eq!(hex(&keys, &key), of("storeKey"));
+            let value = match is_left {
+                true => EitherValue::Left(of("value")),
+                false => EitherValue::Right(of("value")),
+            };
+            assert_eq!(hex(&EitherValueSerde(text(), text()), &value), of("oneValue"));
+            assert_eq!(hex(&values, &vec![value.clone()]), of("storeValue_list_of_one"));
+            let two = vec![value.clone(), value];
+            assert_eq!(hex(&values, &two), of("storeValue_list_of_two_equal"));
+
+            let mut bytes = Vec::new();
+            keys.serialize(&key, &mut bytes).unwrap();
+            assert_eq!(keys.deserialize(&bytes).unwrap(), key);
+            bytes.clear();
+            values.serialize(&two, &mut bytes).unwrap();
+            assert_eq!(values.deserialize(&bytes).unwrap(), two);
+        }
     }
 
     #[test]
