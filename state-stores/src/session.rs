@@ -207,6 +207,11 @@ impl<K: 'static, V: 'static> SessionStore<K, V> {
 
     timed_store_methods!();
 
+    /// Whether the store is of the format with headers (`dsl.store.format=HEADERS`).
+    pub fn has_headers_format(&self) -> bool {
+        self.timed.layers.spec().logs_headers == crate::LoggedHeaders::OfDeletions
+    }
+
     /// See [`KeyValueStore::pop_flushed`](crate::KeyValueStore::pop_flushed).
     ///
     /// # Errors

@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 pub(crate) struct Names {
     next: u32,
     generated: BTreeSet<String>,
+    /// Stores that the user would have to name where names have to be explicit, whether they come to be or not.
+    unnamed_stores: BTreeSet<String>,
 }
 
 impl Names {
@@ -27,9 +29,26 @@ impl Names {
         self.generated.contains(name)
     }
 
-    /// `<prefix>STATE-STORE-<index>`.
+    /// `<prefix>STATE-STORE-<index>`, of a store that the user did not name.
     pub(crate) fn store(&mut self, prefix: &str) -> String {
+        let name = self.store_index(prefix);
+        self.note_unnamed_store(&name);
+        name
+    }
+
+    /// As [`store`](Self::store), where no store is made of it, or one that needs no name of the user's.
+    pub(crate) fn store_index(&mut self, prefix: &str) -> String {
         self.processor(&format!("{prefix}STATE-STORE-"))
+    }
+
+    /// A store has a name made of generated ones.
+    pub(crate) fn note_unnamed_store(&mut self, name: &str) {
+        self.unnamed_stores.insert(name.to_owned());
+    }
+
+    /// Stores that the user did not name but should have, were names to be explicit.
+    pub(crate) fn unnamed_stores(&self) -> &BTreeSet<String> {
+        &self.unnamed_stores
     }
 
     /// The user's name, or else a generated one; the index is consumed either way.

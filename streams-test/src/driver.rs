@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use kstreams_core::clock::{Clock, ManualClock};
 use kstreams_core::config::StreamsConfig;
+use kstreams_core::handlers::LogAndContinue;
 use kstreams_core::processor::AsyncEnvironment;
 use kstreams_core::task::{
     GlobalEnvironment, GlobalTask, OwnedRecord, RawRecord, Task, TaskEnvironment, TaskHandlers, TaskScope,
@@ -198,10 +199,17 @@ impl Inner {
     }
 
     pub(crate) fn pipe(&mut self, topic: &str, record: OwnedRecord) -> Result<(), DriverError> {
+        // A pattern of the tasks' sources may match a global topic: it is for both then, first for them.
+        let global = self.global_input(topic).filter(|_| self.topology.reads(topic));
+        let for_global = global.map(|input| (input, record.clone()));
         self.enqueue(topic, record)?;
         // What an unreadable record led to (a dead letter) is there without anything to process.
         self.capture_and_pipe_on()?;
-        self.run()
+        self.run()?;
+        match for_global {
+            Some((input, record)) => self.update_global(input, record),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn now_ms(&self) -> i64 {
@@ -224,7 +232,7 @@ impl Inner {
     }
 
     fn enqueue(&mut self, topic: &str, mut record: OwnedRecord) -> Result<(), DriverError> {
-        if let Some(input) = self.global_input(topic) {
+        if let Some(input) = self.global_input(topic).filter(|_| !self.topology.reads(topic)) {
             record.offset = self.next_offset(topic);
             return self.update_global(input, record);
         }
@@ -333,7 +341,11 @@ fn start_global(
         inputs: topics.into_iter().map(|topic| TopicPartition::new(topic, 0)).collect(),
         stores: stores.clone(),
         uncommitted: UncommittedBudget::new(usize::MAX),
-        handlers: TaskHandlers::of_global(config),
+        // As the JVM's driver: what a global store cannot read is skipped and counted, whatever the settings say.
+        handlers: TaskHandlers {
+            deserialization: Arc::new(LogAndContinue),
+            ..TaskHandlers::of_global(config)
+        },
         clock: Arc::clone(clock) as Arc<dyn Clock>,
     };
     Ok(Some(GlobalTask::create(topology, environment)?))

@@ -195,8 +195,12 @@ impl<V: AsVal> Processor<OK, V, OK, OV> for CatalogueProcessor {
                 ctx.pass_on(record)
             }
             "header-to-value" => {
-                let bytes = record.headers.last(spec.arg(0)).and_then(|header| header.value.clone());
-                let value = bytes.and_then(|bytes| val(String::from_utf8_lossy(&bytes)));
+                let value = match record.headers.last(spec.arg(0)).map(|header| header.value.clone()) {
+                    None => None,
+                    Some(Some(bytes)) => val(String::from_utf8_lossy(&bytes)),
+                    // There the text is made of the bytes without a look whether there are any.
+                    Some(None) => return Err(spec.failure()),
+                };
                 ctx.forward(record.with_value(value))
             }
             "ts-shift" => {

@@ -53,6 +53,7 @@ pub(crate) fn build(case: &Value, config: &StreamsConfig) -> Result<Program, Pro
     let mut building = Building {
         builder: StreamsBuilder::new(),
         vars: BTreeMap::new(),
+        families: BTreeMap::new(),
         program: ProgramParts::default(),
         topology: None,
     };
@@ -74,7 +75,9 @@ pub(super) struct ProgramParts {
 
 pub(super) struct Building {
     pub(super) builder: StreamsBuilder,
-    vars: BTreeMap<String, Var>,
+    pub(super) vars: BTreeMap<String, Var>,
+    /// Cogrouped variables by the first of their family: there `cogroup` adds to the very object it is called on.
+    pub(super) families: BTreeMap<String, String>,
     pub(super) program: ProgramParts,
     /// A topology made by hand, where the program has statements of that.
     pub(super) topology: Option<Topology>,

@@ -2,11 +2,11 @@
 
 use std::marker::PhantomData;
 
+use kstreams::KafkaStreams;
 use kstreams::state::{
     KeyValueStore, SessionStore, ValueAndTimestamp, VersionedKeyValueStore, VersionedRecord, WindowStore,
     Windowed,
 };
-use kstreams::KafkaStreams;
 use kstreams_test::TopologyTestDriver;
 use serde_json::{Value, json};
 

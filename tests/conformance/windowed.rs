@@ -174,7 +174,13 @@ impl Building {
             }
             _ => return not_there_yet(statement),
         };
-        self.set(statement, Var::Cogrouped(cogrouped, types))
+        let (id, of) = (s(statement, "id"), s(statement, "in"));
+        let family = self.families.get(&of).cloned().unwrap_or_else(|| id.clone());
+        self.families.insert(id, family.clone());
+        for member in self.families.iter().filter(|(_, of)| **of == family).map(|(member, _)| member) {
+            self.vars.insert(member.clone(), Var::Cogrouped(cogrouped.clone(), types));
+        }
+        Ok(())
     }
 
     /// count, reduce and aggregate by windows.

@@ -162,7 +162,8 @@ fn open_stores(
     for name in &topology.store_order {
         let entry = &topology.stores[name];
         let all = environment.scope == TaskScope::All && entry.global.is_none();
-        if !all && !entry.users.iter().any(|user| included.contains(user)) {
+        // A store that nobody uses belongs to no task.
+        if entry.users.is_empty() || !all && !entry.users.iter().any(|user| included.contains(user)) {
             continue;
         }
         let topic = match entry.source_topic.as_ref().or(entry.global.as_ref()) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::heap::JavaHeap;
 use crate::processor::{PunctuationType, ScheduleId};
 
 #[derive(Debug)]
@@ -22,11 +23,17 @@ pub(crate) struct Due {
     pub(crate) node: usize,
 }
 
-/// The schedules of one task (`PunctuationQueue`).
+/// The schedules of one task (`PunctuationQueue`). Which of two that are due at the same time goes first is seen from
+/// outside, so they wait in heaps as the JVM's.
 #[derive(Debug, Default)]
 pub(crate) struct Punctuations {
     schedules: Vec<Schedule>,
     next_id: u32,
+    /// When each is due, by stream time and by wall clock, with its id; those of cancelled ones go when they come up.
+    stream: JavaHeap,
+    wall: JavaHeap,
+    /// What is being called now: it enters its heap again afterwards, unless it cancels itself.
+    called: Option<ScheduleId>,
 }
 
 impl Punctuations {
@@ -49,7 +56,15 @@ impl Punctuations {
             (None, PunctuationType::WallClockTime) => now_ms.saturating_add(interval),
         };
         self.schedules.push(Schedule { id, node, kind, next, interval });
+        self.heap(kind).push(next, id.0 as usize);
         id
+    }
+
+    fn heap(&mut self, kind: PunctuationType) -> &mut JavaHeap {
+        match kind {
+            PunctuationType::StreamTime => &mut self.stream,
+            PunctuationType::WallClockTime => &mut self.wall,
+        }
     }
 
     pub(crate) fn cancel(&mut self, id: ScheduleId) {
@@ -59,14 +74,23 @@ impl Punctuations {
     /// The next schedule of this kind that is due at `now`, if any; its own next time moves past `now`, so that missed
     /// intervals are made up by one call. Earliest first.
     pub(crate) fn take_due(&mut self, kind: PunctuationType, now: i64) -> Option<Due> {
-        let due = self
-            .schedules
-            .iter_mut()
-            .filter(|schedule| schedule.kind == kind && schedule.next <= now)
-            .min_by_key(|schedule| schedule.next)?;
-        let missed = (now - due.next) / due.interval;
-        due.next = due.next.saturating_add((missed + 1).saturating_mul(due.interval));
-        Some(Due { id: due.id, node: due.node })
+        if let Some(called) = self.called.take()
+            && let Some(Schedule { kind, next, .. }) = self.schedules.iter().find(|known| known.id == called)
+        {
+            let (kind, next) = (*kind, *next);
+            self.heap(kind).push(next, called.0 as usize);
+        }
+        while self.heap(kind).peek().is_some_and(|(time, _)| time <= now) {
+            let (_, id) = self.heap(kind).pop()?;
+            let Some(due) = self.schedules.iter_mut().find(|known| known.id.0 as usize == id) else {
+                continue;
+            };
+            let missed = (now - due.next) / due.interval;
+            due.next = due.next.saturating_add((missed + 1).saturating_mul(due.interval));
+            self.called = Some(due.id);
+            return Some(Due { id: due.id, node: due.node });
+        }
+        None
     }
 
     /// When the next wall-clock schedule is due, in ms.

@@ -147,7 +147,7 @@ impl Topology {
     /// Adds a source that reads `topics` (a name, several, or a pattern) with the serdes named as type arguments.
     ///
     /// # Errors
-    /// When a node of that name exists, or another source reads one of the topics.
+    /// When a node of that name exists, or another source reads one of the topics, be it by a pattern.
     pub fn add_source<KS, VS>(
         &mut self,
         name: &str,
@@ -183,15 +183,49 @@ impl Topology {
                 )));
             }
             for topic in names {
-                if let Some(reader) = self.source_of(topic) {
-                    let source_node = Arc::clone(&self.nodes[reader].name);
-                    return Err(TopologyError::TopicTwice { topic: topic.clone(), source_node });
-                }
+                self.check_not_read(topic)?;
             }
+        }
+        if let SourceTopics::Pattern(pattern) = &topics
+            && let Some((topic, source_node)) = self.matching(pattern)
+        {
+            return Err(TopologyError::TopicTwice { topic, source_node });
         }
         let kind = NodeKind::Source { topics, offset_reset: options.offset_reset };
         self.add_node(name, kind, &[], None, Some(RecordType::of::<K, V>()), wiring::source(options))?;
         Ok(self)
+    }
+
+    /// # Errors
+    /// When a source reads the topic, by name or because it matches a pattern.
+    pub(crate) fn check_not_read(&self, topic: &str) -> Result<(), TopologyError> {
+        let by_pattern = || {
+            self.nodes.iter().position(|node| match &node.kind {
+                NodeKind::Source { topics: SourceTopics::Pattern(pattern), .. } => {
+                    matches_whole(pattern, topic)
+                }
+                _ => false,
+            })
+        };
+        match self.source_of(topic).or_else(by_pattern) {
+            None => Ok(()),
+            Some(reader) => {
+                let source_node = Arc::clone(&self.nodes[reader].name);
+                Err(TopologyError::TopicTwice { topic: topic.to_owned(), source_node })
+            }
+        }
+    }
+
+    /// A topic that a source of tasks reads by name and that matches the pattern, with that source.
+    fn matching(&self, pattern: &regex::Regex) -> Option<(String, Arc<str>)> {
+        let sources = self.nodes.iter().enumerate().filter(|(at, _)| !self.global_nodes.contains(at));
+        sources.into_iter().find_map(|(_, node)| match &node.kind {
+            NodeKind::Source { topics: SourceTopics::Names(names), .. } => {
+                let topic = names.iter().find(|topic| matches_whole(pattern, topic))?;
+                Some((topic.clone(), Arc::clone(&node.name)))
+            }
+            _ => None,
+        })
     }
 
     /// Adds a processor below `parents`. Each task gets its own from `supplier`.

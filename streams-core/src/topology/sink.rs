@@ -1,12 +1,13 @@
 //! Sinks: the nodes that write to topics.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use kstreams_state_stores::{DynSerde, Record, Serde};
 use qcell::{QCell, QCellOwner};
 use sync_wrapper::SyncWrapper;
 
-use super::node::Receiver;
+use super::node::{Receiver, panic_error};
 use crate::processor::{ProcessError, ProcessResult, RecordMetadata};
 use crate::task::{OutputRecord, TaskContext};
 
@@ -117,7 +118,11 @@ impl<K: 'static, V: 'static> SinkNode<K, V> {
         let topic = match &self.options.topic {
             SinkTopic::Name(_) => &self.fixed_topic,
             SinkTopic::Extractor(extractor, _) => {
-                extracted = extractor(&record.key, &record.value, &cx.record_metadata()).into();
+                let metadata = cx.record_metadata();
+                // As a processor's failure it is that of the node above: a sink has no handler of its own.
+                let choose = || extractor(&record.key, &record.value, &metadata);
+                extracted =
+                    catch_unwind(AssertUnwindSafe(choose)).map_err(|panic| panic_error(&*panic))?.into();
                 &extracted
             }
         };
@@ -138,7 +143,8 @@ impl<K: 'static, V: 'static> SinkNode<K, V> {
             None => None,
             Some(partitioner) => {
                 let count = cx.collector.partition_count(topic).map_err(ProcessError::fatal)?;
-                partitioner(topic, &record.key, &record.value, count)
+                let choose = || partitioner(topic, &record.key, &record.value, count);
+                catch_unwind(AssertUnwindSafe(choose)).map_err(|panic| panic_error(&*panic))?
             }
         };
         let (timestamp, headers) = (Some(record.timestamp), &record.headers);

@@ -16,15 +16,14 @@ struct Unnamed {
 /// # Errors
 /// When a store, and with it its changelog, or a repartition topic has a generated name.
 pub(super) fn check(topology: &Topology, names: &Names) -> Result<(), TopologyError> {
-    let mut unnamed = Unnamed::default();
+    // Those that never come to be too: what is added below them would make them, under a name that nobody gave.
+    let mut unnamed =
+        Unnamed { stores: names.unnamed_stores().iter().cloned().collect(), ..Unnamed::default() };
     for part in topology.sub_topologies() {
         for store in topology.stores(&part) {
-            let name = store.spec.name;
-            if names.is_generated(&name) {
-                if store.spec.logging.is_some() && store.source_topic.is_none() {
-                    unnamed.changelogs.push(format!("{name}-changelog"));
-                }
-                unnamed.stores.push(name);
+            let is_logged = store.spec.logging.is_some() && store.source_topic.is_none();
+            if is_logged && names.unnamed_stores().contains(&store.spec.name) {
+                unnamed.changelogs.push(format!("{}-changelog", store.spec.name));
             }
         }
     }

@@ -143,7 +143,7 @@ pub(crate) fn note_count<S: Shape, KS, VS>(
     materialized: &Materialized<KS, VS>,
 ) {
     if shape.counts_take_an_index() && materialized.is_given_without_name() {
-        graph.lock().names.store("KSTREAM-AGGREGATE-");
+        graph.lock().names.store_index("KSTREAM-AGGREGATE-");
     }
 }
 

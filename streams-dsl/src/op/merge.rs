@@ -19,7 +19,7 @@ where
 {
     /// The records of both streams, as they come. Both must have been built by the same builder.
     ///
-    /// - result: the record as it came, in the order in which the task takes them
+    /// - result: the record as it came, in the order in which the task takes them; of two that have the same source, once
     /// - null: passes
     /// - repartition: none, but a key that changed in either stream counts as changed; state: none
     /// - late records: as any other
@@ -48,7 +48,10 @@ where
             let name = name.clone();
             GraphNode::operator(name.clone(), [left.node, right.node], move |topology, writing| {
                 let supplier = move || FnProcessor(pass);
-                topology.add_processor::<K, V, K, V, _>(&name, supplier, writing.parents).map(|_| ())
+                // A stream merged with itself, or with another of the same source, gives each record once.
+                let (left, right) = (writing.parents.first(), writing.parents.get(1));
+                let parents = if left == right { &writing.parents[..1] } else { writing.parents };
+                topology.add_processor::<K, V, K, V, _>(&name, supplier, parents).map(|_| ())
             })
         };
         let node = graph.add(writer.merges());

@@ -157,6 +157,9 @@ where
         if grace.is_some() && serdes.is_none() {
             graph.fail(missing_serdes::<K, V>("buffer", &stream.upstream.name));
         }
+        if grace.is_some() && given.is_none() {
+            graph.names.note_unnamed_store(&format!("{name}-Buffer"));
+        }
         let buffer =
             serdes.zip(grace).map(|(serdes, grace)| (format!("{name}-Buffer"), millis(grace), serdes));
         let node = {

@@ -76,7 +76,9 @@ where
         let node_name = name.clone().unwrap_or_else(|| graph.names.processor("KTABLE-SUPPRESS-"));
         let store = match name {
             Some(name) => format!("{name}-store"),
-            None => graph.names.store("KTABLE-SUPPRESS-"),
+            None if buffer.logging.is_some() => graph.names.store("KTABLE-SUPPRESS-"),
+            // Without a changelog nothing of it lasts, so its name does not matter.
+            None => graph.names.store_index("KTABLE-SUPPRESS-"),
         };
         let grace_ms = graph.window_grace_ms(self.upstream.node);
         let delay_ms = until.delay_ms(grace_ms).unwrap_or_else(|| {

@@ -79,7 +79,7 @@ where
     {
         let mut graph = self.upstream.graph.lock();
         if materialized.is_given_without_name() {
-            graph.names.store(prefix); // no store is made, but its index is consumed
+            graph.names.store_index(prefix); // no store is made, but its index is consumed
         }
         let name = graph.names.or_processor(named.name(), prefix);
         let spec = materialized.into_spec(None, self.key_serde.as_ref(), value_serde.as_ref());

@@ -64,19 +64,22 @@ where
     }
 }
 
-/// The options of a source for records whose key and value may be null. The user's extractor is asked where both are
-/// there; other records have their own time.
+/// The options of a source for records whose key and value may be null. The user's extractor is asked about those as well
+/// where the types have a null; else records without key or value have their own time.
 pub(super) fn nullable_options<K: Clone + 'static, V: Clone + 'static>(
     options: SourceOptions<K, V>,
 ) -> SourceOptions<Option<K>, Option<V>> {
     let SourceOptions { key_serde, value_serde, timestamp_extractor, offset_reset } = options;
+    let null_of = (key_serde.clone(), value_serde.clone());
     let (key_serde, value_serde) = (nullable(&key_serde), nullable(&value_serde));
     let Some(extract) = timestamp_extractor else {
         return SourceOptions { key_serde, value_serde, timestamp_extractor: None, offset_reset };
     };
     let extract = move |record: &ExtractorRecord<'_, Option<K>, Option<V>>, partition_time: i64| {
         let &ExtractorRecord { key, value, timestamp, topic, partition, offset } = record;
-        match (key, value) {
+        let null_key = key.is_none().then(|| null_of.0.deserialize_nullable(None).ok()).flatten();
+        let null_value = value.is_none().then(|| null_of.1.deserialize_nullable(None).ok()).flatten();
+        match (key.as_ref().or(null_key.as_ref()), value.as_ref().or(null_value.as_ref())) {
             (Some(key), Some(value)) => {
                 extract(&ExtractorRecord { key, value, timestamp, topic, partition, offset }, partition_time)
             }

@@ -8,7 +8,7 @@
 
 use kstreams_core::processor::{InitContext, ProcessResult, ProcessorContext, StoreHandle};
 use kstreams_state_stores::{
-    Flushed, KeyValueStore, Record, RecordContext, SessionStore, StateStore, StoreError,
+    Flushed, Headers, KeyValueStore, Record, RecordContext, SessionStore, StateStore, StoreError,
     TimestampedKeyValueStore, TimestampedWindowStore, ValueAndTimestamp, VersionedPut, WindowStore, Windowed,
 };
 
@@ -76,12 +76,18 @@ impl<K: 'static, V: 'static> TableBacking<Windowed<K>, V> for SessionStore<K, V>
         SessionStore::forward_flushed(self, old_values);
     }
     /// A session's time is its end.
+    /// Its headers are those that the store keeps, where it keeps some (`dsl.store.format=HEADERS`): none.
     fn pop_flushed(&mut self) -> Result<Option<FlushedRow<Windowed<K>, V>>, StoreError> {
+        let keeps_headers = self.has_headers_format();
         let Some(Flushed { key, new, old, context }) = SessionStore::pop_flushed(self)? else {
             return Ok(None);
         };
         let timestamp = key.window.end;
-        Ok(Some(FlushedRow::new(key, Change::new(new, old), timestamp, context)))
+        let mut row = FlushedRow::new(key, Change::new(new, old), timestamp, context);
+        if keeps_headers {
+            row.record.headers = Headers::new();
+        }
+        Ok(Some(row))
     }
 }
 

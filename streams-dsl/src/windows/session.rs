@@ -41,9 +41,4 @@ impl SessionWindows {
     pub(crate) fn close_delay_ms(&self) -> i64 {
         self.gap_ms.saturating_add(self.grace_ms)
     }
-
-    /// What is wrong with them, if anything.
-    pub(crate) fn fault(&self) -> Option<String> {
-        (self.gap_ms <= 0).then(|| "sessions need an inactivity gap of at least 1 ms".to_owned())
-    }
 }

@@ -109,7 +109,9 @@ fn topics_by_part(topology: &Topology) -> Value {
                 // A source topic that serves as changelog is nothing to create.
                 let changelog = InternalTopicConfig::changelog(APPLICATION, &store.spec, 1)?;
                 Some(match &store.source_topic {
-                    Some(topic) => internal_topic(&InternalTopicConfig { name: topic.clone(), ..changelog }, None),
+                    Some(topic) => {
+                        internal_topic(&InternalTopicConfig { name: topic.clone(), ..changelog }, None)
+                    }
                     None => internal_topic(&changelog, None),
                 })
             })

@@ -307,6 +307,7 @@ impl Names {
         let this_suffix = if right_alone { "-outer-this-join" } else { "-this-join" };
         let other_suffix = if left_alone { "-outer-other-join" } else { "-other-join" };
         let merge = names.or_suffixed(given, "-merge", "KSTREAM-MERGE-");
+        let is_named = settings.store_name.is_some();
         let or_generated = |base: Option<&str>, suffix: &str, generated: &str| {
             base.map_or_else(|| generated.to_owned(), |base| format!("{base}{suffix}"))
         };
@@ -321,7 +322,7 @@ impl Names {
             .unwrap_or_else(|| or_generated(stores, this_suffix, &this_generated) + "-store");
         let other_store = supplied(&settings.other_supplier)
             .unwrap_or_else(|| or_generated(stores, other_suffix, &other_generated) + "-store");
-        Names {
+        let made = Names {
             this_windowed,
             other_windowed,
             this_store,
@@ -330,6 +331,14 @@ impl Names {
             other_join: or_generated(given, other_suffix, &other_generated),
             merge,
             unmatched_store: left_alone.then(|| shared + "-store"),
+        };
+        if !is_named {
+            let ours = [(&made.this_store, &settings.this_supplier), (&made.other_store, &settings.other_supplier)];
+            let ours = ours.into_iter().filter(|(_, supplier)| supplier.is_none()).map(|(store, _)| store);
+            ours.chain(&made.unmatched_store).for_each(|store| {
+                names.note_unnamed_store(store);
+            });
         }
+        made
     }
 }

@@ -224,7 +224,13 @@ where
             match (end >= stream_time, key.is_left) {
                 (true, true) => left_waits = true,
                 (true, false) => right_waits = true,
-                (false, _) => expired.push((key, values)),
+                (false, _) => {
+                    expired.push((key, values));
+                    continue;
+                }
+            }
+            if left_waits && right_waits && values.len() > 1 {
+                break; // the JVM sees each of the values as an entry: it ends at the second, of the same time
             }
         }
         ctx.store(&waiting.time).store.earliest = earliest;
