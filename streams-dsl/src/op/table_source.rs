@@ -11,7 +11,7 @@ use std::sync::Arc;
 use kstreams_core::processor::{InitContext, ProcessResult, Processor, ProcessorContext};
 use kstreams_core::topology::{Extracted, ExtractorRecord, SourceOptions};
 use kstreams_core::{Topology, TopologyError};
-use kstreams_state_stores::Record;
+use kstreams_state_stores::{Record, Serde};
 
 use crate::graph::{GraphNode, SharedGraph, Writing};
 use crate::options::TableSpec;
