@@ -145,6 +145,9 @@ where
     /// Order, failures, load and delivery are as for [`map_values_async`](Self::map_values_async). The key counts as
     /// changed: a later grouping or join repartitions.
     ///
+    /// - null: is given to the processor
+    /// - state: none; late records: as any other
+    ///
     /// ```
     /// use kstreams_core::processor::{AsyncOptions, AsyncProcessor, ProcessResult, RecordMetadata};
     /// use kstreams_dsl::StreamsBuilder;
