@@ -333,7 +333,8 @@ impl Names {
             unmatched_store: left_alone.then(|| shared + "-store"),
         };
         if !is_named {
-            let ours = [(&made.this_store, &settings.this_supplier), (&made.other_store, &settings.other_supplier)];
+            let ours =
+                [(&made.this_store, &settings.this_supplier), (&made.other_store, &settings.other_supplier)];
             let ours = ours.into_iter().filter(|(_, supplier)| supplier.is_none()).map(|(store, _)| store);
             ours.chain(&made.unmatched_store).for_each(|store| {
                 names.note_unnamed_store(store);
