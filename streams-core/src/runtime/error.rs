@@ -151,7 +151,7 @@ pub enum RuntimeError {
         /// What to do.
         remedy: String,
         /// What the broker said.
-        source: ClientError,
+        source: Box<ClientError>,
     },
 
     /// A record, or the offsets, could not be added to a transaction: it is aborted.

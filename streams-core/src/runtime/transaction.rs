@@ -146,7 +146,7 @@ fn refused(instance: &Instance, error: ClientError) -> RuntimeError {
         }
         _ => "is the transaction coordinator there (topic __transaction_state, as many brokers as its replication factor says)?".to_owned(),
     };
-    RuntimeError::TransactionsRefused { remedy, source: error }
+    RuntimeError::TransactionsRefused { remedy, source: Box::new(error) }
 }
 
 impl ProcessingThread {
