@@ -127,7 +127,6 @@ impl Driven {
     fn of(topology: &Topology, handlers: TaskHandlers, asynchronous: AsyncEnvironment) -> Self {
         let output = Output::default();
         let environment = TaskEnvironment {
-            activity: Arc::default(),
             task_id: TaskId::new(0, 0),
             scope: TaskScope::All,
             application_id: "app".into(),
