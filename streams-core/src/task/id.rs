@@ -64,11 +64,6 @@ mod tests {
             assert!(text.parse::<TaskId>().is_err(), "{text}");
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn texts_are_those_of_the_jvm() {
