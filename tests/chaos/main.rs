@@ -75,7 +75,7 @@ fn drive(settings: &Settings) -> ExitCode {
     };
     let mut seed = settings.seed;
     for plan in settings.episodes() {
-        if total.tally("episodes") > 0 && begin.elapsed() >= settings.duration {
+        if !settings.short && total.tally("episodes") > 0 && begin.elapsed() >= settings.duration {
             break;
         }
         let report = episode::run(settings, &plan, seed, &mut *brokers);
