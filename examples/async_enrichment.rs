@@ -118,7 +118,7 @@ async fn answer(stream: TcpStream, number: usize, teas: &AtomicUsize) -> Result<
     }
     let answer = match item.as_str() {
         "unobtainium" => "404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
-        _ if number % 3 == 0 => "503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        _ if number.is_multiple_of(3) => "503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_owned(),
         item => {
             let price = item.len().to_string();
             format!("200 OK\r\nContent-Length: {}\r\n\r\n{price}", price.len())

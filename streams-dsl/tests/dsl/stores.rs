@@ -78,8 +78,7 @@ where
         input.pipe_input_at(key.to_owned(), "x".to_owned(), time).unwrap();
     }
     driver.close().unwrap();
-    let told = told.lock().unwrap().clone();
-    told
+    told.lock().unwrap().clone()
 }
 
 /// A store of the user's own behaves as one in memory, whatever is kept in it, and it is what everything ends up in.
