@@ -11,7 +11,7 @@ pub fn write(value: i32, out: &mut Vec<u8>) {
     out.push(rest as u8);
 }
 
-/// Bytes that [`write`] appends for `value`.
+/// Bytes that [`write()`] appends for `value`.
 pub fn len(value: i32) -> usize {
     let zigzag = (value << 1).cast_unsigned() ^ (value >> 31).cast_unsigned();
     (zigzag.max(1).ilog2() / 7 + 1) as usize
