@@ -332,13 +332,15 @@ impl Names {
             merge,
             unmatched_store: left_alone.then(|| shared + "-store"),
         };
-        if !is_named {
-            let ours =
-                [(&made.this_store, &settings.this_supplier), (&made.other_store, &settings.other_supplier)];
-            let ours = ours.into_iter().filter(|(_, supplier)| supplier.is_none()).map(|(store, _)| store);
-            ours.chain(&made.unmatched_store).for_each(|store| {
-                names.note_unnamed_store(store);
-            });
+        let generated = |supplier: &Option<BytesStoreSupplier>| !is_named && supplier.is_none();
+        if generated(&settings.this_supplier) {
+            names.note_unnamed_store(&made.this_store);
+        }
+        if generated(&settings.other_supplier) {
+            names.note_unnamed_store(&made.other_store);
+        }
+        if let Some(store) = made.unmatched_store.as_ref().filter(|_| !is_named) {
+            names.note_unnamed_store(store);
         }
         made
     }
