@@ -10,7 +10,7 @@ demo test lint doc bench conformance broker:
 
 chaos:
 	@CHAOS_SECONDS="$(or $(SECONDS),120)" CHAOS_SEED="$(SEED)" CHAOS_BROKERS="$(BROKERS)" CHAOS_GUARANTEE="$(GUARANTEE)" \
-	  CHAOS_SCENARIO="$(SCENARIO)" CHAOS_FAULTS="$(FAULTS)" CHAOS_RATE="$(RATE)" CHAOS_EPISODE="$(EPISODE)" scripts/run chaos
+	  CHAOS_SCENARIO="$(SCENARIO)" CHAOS_FAULTS="$(FAULTS)" CHAOS_RATE="$(RATE)" CHAOS_EPISODE="$(EPISODE)" CHAOS_JVM="$(JVM)" CHAOS_GO_ON="$(GO_ON)" scripts/run chaos
 
 ci:
 	@.ci/run

@@ -22,8 +22,23 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Several records at once, this often.
 const ROUND: Duration = Duration::from_millis(20);
 
-/// Where each acknowledged record lies, and what it is.
-pub type Acknowledged = HashMap<(&'static str, i32, i64), u64>;
+/// What was acknowledged: by its topic and partition, each record's offset and what it is.
+#[derive(Default)]
+pub struct Acknowledged {
+    pub placed: HashMap<(&'static str, i32), Vec<(i64, u64)>>,
+    /// Records whose acknowledgement had no offset: a broker that has forgotten where it put a batch that is sent once more says only
+    /// that it has it.
+    pub duplicates: HashMap<(&'static str, i32), Vec<u64>>,
+}
+
+impl Acknowledged {
+    fn add(&mut self, topic: &'static str, partition: i32, offset: i64, record: u64) {
+        match offset {
+            0.. => self.placed.entry((topic, partition)).or_default().push((offset, record)),
+            _ => self.duplicates.entry((topic, partition)).or_default().push(record),
+        }
+    }
+}
 
 #[derive(Default)]
 struct Reports {
@@ -43,8 +58,8 @@ impl ProducerContext for Context {
         let (topic, hash) = *opaque;
         match result {
             Ok(message) => {
-                let place = (topic, message.partition(), message.offset());
-                self.0.acknowledged.lock().unwrap().insert(place, hash);
+                let mut acknowledged = self.0.acknowledged.lock().unwrap();
+                acknowledged.add(topic, message.partition(), message.offset(), hash);
             }
             Err((error, _)) => self.0.failures.lock().unwrap().push(error.to_string()),
         }

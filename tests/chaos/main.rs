@@ -13,6 +13,7 @@ mod brokers;
 mod disk;
 mod episode;
 mod faults;
+mod jvm;
 mod load;
 mod pool;
 mod process;

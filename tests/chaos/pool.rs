@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::jvm;
 use crate::process::Process;
 use crate::random::Random;
 use crate::report::Report;
+use crate::scenario;
 use crate::worker::{self, Arguments};
 
 /// For a process to begin, on a busy machine.
@@ -47,12 +49,14 @@ pub struct Pool {
     pub slots: Vec<Slot>,
     arguments: Arguments,
     static_members: bool,
+    /// The workers are those of the JVM.
+    jvm: bool,
     dir: PathBuf,
 }
 
 impl Pool {
     /// Places for `slots` workers; nothing is started. A slot's state lies in `dir`, or where `state_dir` says.
-    pub fn new(arguments: Arguments, static_members: bool, slots: usize, dir: &Path) -> Pool {
+    pub fn new(arguments: Arguments, static_members: bool, jvm: bool, slots: usize, dir: &Path) -> Pool {
         let slot = |n: usize| Slot {
             state_dir: dir.join(format!("state-{n}")),
             process: None,
@@ -62,7 +66,7 @@ impl Pool {
             last_words: String::new(),
         };
         let slots = (0..slots).map(slot).collect();
-        Pool { slots, arguments, static_members, dir: dir.to_owned() }
+        Pool { slots, arguments, static_members, jvm, dir: dir.to_owned() }
     }
 
     pub fn start(&mut self, slot: usize) {
@@ -74,7 +78,12 @@ impl Pool {
         arguments.instance_id = self.static_members.then(|| format!("worker-{slot}"));
         let log = self.dir.join(format!("worker-{slot}.log"));
         let _ = std::fs::create_dir_all(&self.slots[slot].state_dir);
-        let process = Process::start(worker::ROLE, &arguments.lines(), &log);
+        let process = if self.jvm {
+            let scenario = scenario::named(&arguments.scenario).unwrap();
+            Process::spawn(jvm::command(scenario, &arguments), &log)
+        } else {
+            Process::start(worker::ROLE, &arguments.lines(), &log)
+        };
         // From here on it takes SIGTERM for a request to stop cleanly.
         let up = process.wait_for("up", START, |_| {});
         assert!(up.is_ok(), "worker {slot} does not start: {up:?}, see {}", log.display());

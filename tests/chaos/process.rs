@@ -41,14 +41,16 @@ pub struct Process {
 impl Process {
     /// Starts this program in a role. What it logs goes to the end of a file.
     pub fn start(role: &str, arguments: &[String], log: &Path) -> Process {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.env(CHILD, format!("{role}\n{}", arguments.join("\n")));
+        Process::spawn(command, log)
+    }
+
+    /// Starts another program that says and hears the same.
+    pub fn spawn(mut command: Command, log: &Path) -> Process {
         let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .env(CHILD, format!("{role}\n{}", arguments.join("\n")))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn();
+        let mut child = child.unwrap();
         let (sender, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         std::thread::spawn(move || {

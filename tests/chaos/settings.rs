@@ -65,6 +65,8 @@ pub struct Settings {
     pub faults: Vec<String>,
     /// Go on after an episode with violations.
     pub go_on: bool,
+    /// The word count on the JVM's Kafka Streams, in the workers' places.
+    pub jvm: bool,
 }
 
 /// Of the faults of an episode in the short run, and in a long one.
@@ -87,6 +89,10 @@ impl Settings {
             Some("3") => Kind::Apache(3),
             Some(other) => return Err(format!("BROKERS={other}: expected embedded, 1 or 3")),
         };
+        let jvm = given("JVM").is_some();
+        if jvm && (brokers == Kind::Embedded || given("SCENARIO").as_deref() != Some("words")) {
+            return Err("JVM=1 is for BROKERS=1 or 3 and SCENARIO=words".to_owned());
+        }
         let episode = if short { SHORT_EPISODE } else { LONG_EPISODE };
         Ok(Settings {
             short,
@@ -101,6 +107,7 @@ impl Settings {
                 .map(|names| names.split(',').map(str::to_owned).collect())
                 .unwrap_or_default(),
             go_on: given("GO_ON").is_some(),
+            jvm,
         })
     }
 
@@ -160,7 +167,8 @@ impl fmt::Display for Settings {
         let guarantees: Vec<&str> = self.guarantees.iter().map(|guarantee| guarantee.name()).collect();
         write!(
             f,
-            "SECONDS={} SEED={} BROKERS={brokers} GUARANTEE={} SCENARIO={}",
+            "{}SECONDS={} SEED={} BROKERS={brokers} GUARANTEE={} SCENARIO={}",
+            if self.jvm { "JVM=1 " } else { "" },
             self.duration.as_secs(),
             self.seed,
             guarantees.join(","),

@@ -89,6 +89,10 @@ impl Arguments {
         if self.guarantee == Guarantee::ExactlyOnce {
             config = config.set("producer.transaction.timeout.ms", TRANSACTION.as_millis().to_string());
         }
+        // What the group's client does, for the log (`RUST_LOG=info,librdkafka=debug`).
+        if let Ok(what) = std::env::var("CHAOS_CLIENT_DEBUG") {
+            config = config.set("main.consumer.debug", what);
+        }
         if let Some(id) = &self.instance_id {
             config = config.set("group.instance.id", id);
         }
@@ -123,7 +127,7 @@ async fn work(arguments: &Arguments) -> u8 {
     let mut commands = process::commands();
     let scenario = scenario::named(&arguments.scenario).unwrap();
     let clock = Arc::new(JumpingClock::default());
-    let topology = scenario.topology(&arguments.names);
+    let topology = scenario.topology(&arguments.names, arguments.guarantee);
     let streams = match KafkaStreams::with_clock(topology, arguments.config(), clock.clone()) {
         Ok(streams) => streams,
         Err(error) => return failed(&message_of(&error)),

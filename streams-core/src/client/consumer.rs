@@ -5,9 +5,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
@@ -83,6 +84,7 @@ impl ConsumerContext for GroupContext {
             return;
         }
         let event = if assigned {
+            self.waits_for_others.store(false, Ordering::Relaxed);
             GroupEvent::Assigned(partitions)
         } else {
             GroupEvent::Revoked { partitions, lost: consumer.assignment_lost() }
@@ -106,52 +108,65 @@ pub(super) fn log(client: &str, level: RDKafkaLogLevel, facility: &str, message:
 
 /// A consumer; all calls may come from any thread.
 pub(crate) struct GroupConsumer {
-    consumer: Arc<BaseConsumer<GroupContext>>,
+    consumer: RwLock<Arc<BaseConsumer<GroupContext>>>,
+    name: String,
+    config: ClientConfig,
+    /// Woken when there is something to poll.
+    waker: Option<Arc<Waker>>,
 }
 
 impl GroupConsumer {
     /// Creates the client; connects in the background. `config` needs a `group.id`.
     pub(crate) fn new(name: &str, config: &ClientConfig) -> Result<Self, ClientError> {
-        let context = GroupContext {
-            name: name.to_owned(),
-            events: Mutex::default(),
-            closing: AtomicBool::new(false),
-            waits_for_others: AtomicBool::new(false),
-        };
-        let consumer = config.create_with_context(context).map_err(ClientError::config)?;
-        Ok(GroupConsumer { consumer: Arc::new(consumer) })
+        Self::make(name, config, None)
     }
 
-    /// Wakes `waker` when there is something to `poll`. Before the consumer is shared.
-    pub(crate) fn wake_on_events(&mut self, waker: &Arc<Waker>) {
-        let waker = waker.clone();
-        if let Some(consumer) = Arc::get_mut(&mut self.consumer) {
-            consumer.set_nonempty_callback(move || waker.wake());
-        }
+    /// The same; `waker` is woken when there is something to `poll`.
+    pub(crate) fn waking(name: &str, config: &ClientConfig, waker: &Arc<Waker>) -> Result<Self, ClientError> {
+        Self::make(name, config, Some(waker.clone()))
+    }
+
+    fn make(name: &str, config: &ClientConfig, waker: Option<Arc<Waker>>) -> Result<Self, ClientError> {
+        let consumer = RwLock::new(client(name, config, waker.as_ref())?);
+        Ok(GroupConsumer { consumer, name: name.to_owned(), config: config.clone(), waker })
+    }
+
+    fn client(&self) -> Arc<BaseConsumer<GroupContext>> {
+        self.consumer.read().clone()
+    }
+
+    /// Puts a new client in the place of this one, which has lost its group and does not find it again. It is in no group yet, and has
+    /// nothing assigned. The old one ends in the background.
+    pub(crate) fn renew(&self) -> Result<(), ClientError> {
+        let new = client(&self.name, &self.config, self.waker.as_ref())?;
+        let old = std::mem::replace(&mut *self.consumer.write(), new);
+        drop(end_in_background(old));
+        Ok(())
     }
 
     /// Joins the group for these topics.
     pub(crate) fn subscribe(&self, topics: &[&str]) -> Result<(), ClientError> {
-        self.consumer
+        self.client()
             .subscribe(topics)
             .map_err(|source| ClientError::request(format!("subscribing to {}", topics.join(", ")), source))
     }
 
     /// Leaves the group; the revocation comes through `poll`.
     pub(crate) fn unsubscribe(&self) {
-        self.consumer.unsubscribe();
+        self.client().unsubscribe();
     }
 
     /// Serves the group protocol for at most `timeout`, and answers what happened. Records never come here: every
     /// partition's queue is split off before it is assigned.
     pub(crate) fn poll(&self, timeout: Duration) -> Result<Vec<GroupEvent>, ClientError> {
-        let polled = self.consumer.poll(timeout);
-        let events = std::mem::take(&mut *self.consumer.context().events.lock());
+        let consumer = self.client();
+        let polled = consumer.poll(timeout);
+        let events = std::mem::take(&mut *consumer.context().events.lock());
         match polled {
             Some(Err(source)) if is_fatal(&source) => Err(ClientError::request("polling the group", source)),
             Some(Err(error)) => {
                 if error.rdkafka_error_code() == Some(RDKafkaErrorCode::InconsistentGroupProtocol)
-                    && !self.consumer.context().waits_for_others.swap(true, Ordering::Relaxed)
+                    && !consumer.context().waits_for_others.swap(true, Ordering::Relaxed)
                 {
                     tracing::warn!(
                         "the group has members with another assignor: a JVM application with this application.id runs, or was \
@@ -179,7 +194,7 @@ impl GroupConsumer {
         partition: &TopicPartition,
         waker: &Arc<Waker>,
     ) -> Result<PartitionQueue, ClientError> {
-        PartitionQueue::split(&self.consumer, &partition.topic, partition.partition, waker.clone())
+        PartitionQueue::split(&self.client(), &partition.topic, partition.partition, waker.clone())
             .ok_or_else(|| {
                 let source = KafkaError::Subscription(format!("no queue for {partition}"));
                 ClientError::request(format!("splitting the queue of {partition}"), source)
@@ -189,7 +204,7 @@ impl GroupConsumer {
     /// Adds partitions and begins to fetch them, each from an offset.
     pub(crate) fn assign(&self, partitions: &[(TopicPartition, i64)]) -> Result<(), ClientError> {
         let list = list(partitions.iter().map(|(partition, start)| (partition, Offset::Offset(*start))))?;
-        self.consumer.incremental_assign(&list).map_err(|source| {
+        self.client().incremental_assign(&list).map_err(|source| {
             ClientError::request(format!("assigning {} partitions", partitions.len()), source)
         })
     }
@@ -197,7 +212,7 @@ impl GroupConsumer {
     /// Gives partitions up.
     pub(crate) fn unassign(&self, partitions: &[TopicPartition]) -> Result<(), ClientError> {
         let list = list(partitions.iter().map(|partition| (partition, Offset::Invalid)))?;
-        self.consumer.incremental_unassign(&list).map_err(|source| {
+        self.client().incremental_unassign(&list).map_err(|source| {
             ClientError::request(format!("giving up {} partitions", partitions.len()), source)
         })
     }
@@ -211,7 +226,7 @@ impl GroupConsumer {
         let list = list(partitions.iter().map(|(partition, start)| (partition, Offset::Offset(*start))))?;
         let doing = || format!("seeking in {} partitions", partitions.len());
         let answer = self
-            .consumer
+            .client()
             .seek_partitions(list, timeout)
             .map_err(|source| ClientError::request(doing(), source))?;
         for element in answer.elements() {
@@ -229,7 +244,7 @@ impl GroupConsumer {
         let request = list(partitions.iter().map(|partition| (partition, Offset::Invalid)))?;
         let doing = || format!("reading the committed offsets of {} partitions", partitions.len());
         let answer = self
-            .consumer
+            .client()
             .committed_offsets(request, timeout)
             .map_err(|source| ClientError::request(doing(), source))?;
         partitions
@@ -258,14 +273,19 @@ impl GroupConsumer {
         if request.count() == 0 {
             return Ok(());
         }
-        self.consumer
+        self.client()
             .commit(&request, if wait { CommitMode::Sync } else { CommitMode::Async })
             .map_err(failed)
     }
 
+    /// Whether the group has members of another kind at the moment, so that it can't be joined.
+    pub(crate) fn waits_for_others(&self) -> bool {
+        self.client().context().waits_for_others.load(Ordering::Relaxed)
+    }
+
     /// In whose name this consumer's offsets are committed by a transaction; `None` while it is no member of its group.
     pub(crate) fn group_metadata(&self) -> Option<GroupMetadata> {
-        GroupMetadata::of(&self.consumer)
+        GroupMetadata::of(&self.client())
     }
 
     /// The ends of partitions in their order, past open transactions too, whatever this consumer is allowed to read.
@@ -274,7 +294,7 @@ impl GroupConsumer {
         partitions: &[TopicPartition],
         timeout: Duration,
     ) -> Result<Vec<i64>, ClientError> {
-        end_offsets::high_watermarks(self.consumer.client(), partitions, timeout)
+        end_offsets::high_watermarks(self.client().client(), partitions, timeout)
     }
 
     /// The end offsets (high watermarks; under read_committed the last stable offsets) of partitions, in their order,
@@ -305,7 +325,7 @@ impl GroupConsumer {
     ) -> Result<Option<i64>, ClientError> {
         let failed = |source| ClientError::request(format!("looking a time up in {partition}"), source);
         let request = list([(partition, Offset::Offset(time_ms.max(0)))].into_iter())?;
-        let answer = self.consumer.offsets_for_times(request, timeout).map_err(failed)?;
+        let answer = self.client().offsets_for_times(request, timeout).map_err(failed)?;
         let found =
             answer.find_partition(&partition.topic, partition.partition).map(|element| element.offset());
         Ok(match found {
@@ -327,7 +347,7 @@ impl GroupConsumer {
         let doing = || format!("reading the offsets of {}", display(partitions));
         let failed = |source| ClientError::request(doing(), source);
         let request = list(partitions.iter().map(|partition| (partition, which)))?;
-        let answer = self.consumer.offsets_for_times(request, timeout).map_err(failed)?;
+        let answer = self.client().offsets_for_times(request, timeout).map_err(failed)?;
         partitions
             .iter()
             .map(|partition| {
@@ -348,20 +368,46 @@ impl GroupConsumer {
     /// answer is false. Partition queues and messages still alive keep the client alive.
     pub(crate) fn close(self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
-        self.consumer.context().closing.store(true, Ordering::Release);
-        let (done, finished) = std::sync::mpsc::channel();
-        let closer = std::thread::Builder::new().name("kstreams-client-close".into()).spawn(move || {
-            // Dropping closes: librdkafka polls until the group was left.
-            drop(self.consumer);
-            let _ = done.send(());
-        });
-        let closed = closer.is_ok()
-            && finished.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok();
+        let finished = end_in_background(self.consumer.into_inner());
+        let closed = finished.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok();
         if !closed {
             tracing::warn!("the consumer did not close in time; it is left to its background thread");
         }
         closed
     }
+}
+
+fn client(
+    name: &str,
+    config: &ClientConfig,
+    waker: Option<&Arc<Waker>>,
+) -> Result<Arc<BaseConsumer<GroupContext>>, ClientError> {
+    let context = GroupContext {
+        name: name.to_owned(),
+        events: Mutex::default(),
+        closing: AtomicBool::new(false),
+        waits_for_others: AtomicBool::new(false),
+    };
+    let mut consumer: BaseConsumer<GroupContext> =
+        config.create_with_context(context).map_err(ClientError::config)?;
+    if let Some(waker) = waker.cloned() {
+        consumer.set_nonempty_callback(move || waker.wake());
+    }
+    Ok(Arc::new(consumer))
+}
+
+/// Drops a client, which closes it: librdkafka polls until the group was left. Tells when that is done; never, when it can't be begun.
+fn end_in_background(consumer: Arc<BaseConsumer<GroupContext>>) -> Receiver<()> {
+    consumer.context().closing.store(true, Ordering::Release);
+    let (done, finished) = std::sync::mpsc::channel();
+    let closer = std::thread::Builder::new().name("kstreams-client-close".into()).spawn(move || {
+        drop(consumer);
+        let _ = done.send(());
+    });
+    if let Err(error) = closer {
+        tracing::warn!(%error, "no thread to close a consumer in");
+    }
+    finished
 }
 
 fn is_fatal(error: &KafkaError) -> bool {

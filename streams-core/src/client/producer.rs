@@ -242,6 +242,15 @@ impl Producer {
         }
     }
 
+    /// Throws away what was not sent yet; `sent`: also what was sent and not answered, which may be written all the same. Comes back
+    /// at once: what is thrown away is reported as failed in `poll`. An idempotent producer can't go on with the gap: make another.
+    pub(crate) fn discard(&self, sent: bool) {
+        let sent = if sent { rd::RD_KAFKA_PURGE_F_INFLIGHT } else { 0 };
+        let flags = rd::RD_KAFKA_PURGE_F_QUEUE | rd::RD_KAFKA_PURGE_F_NON_BLOCKING | sent;
+        // SAFETY: a live client. It refuses consumers and unknown flags only.
+        unsafe { rd::rd_kafka_purge(self.native(), flags) };
+    }
+
     /// Records that are neither acknowledged nor failed.
     pub(crate) fn in_flight(&self) -> usize {
         // SAFETY: a live client.

@@ -15,6 +15,8 @@ use crate::config::{ClientSettings, StreamsConfig};
 
 /// The wait between two looks at topics that are being made.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// The longest time of one request; it is repeated as long as its call may take.
+const ONE_REQUEST: Duration = Duration::from_secs(8);
 
 /// Looks after an application's topics. Its calls block; make them off the processing threads.
 pub struct TopicManager {
@@ -360,7 +362,9 @@ impl Deadline {
     }
 
     fn options(self) -> AdminOptions {
-        AdminOptions::new().request_timeout(Some(self.left())).operation_timeout(Some(self.left()))
+        // In pieces: a request that went to a broker which has just died is asked again while there is time.
+        let timeout = self.left().min(ONE_REQUEST);
+        AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout))
     }
 }
 

@@ -13,6 +13,7 @@ use super::database::{self, Databases};
 use super::error::{Chain, RuntimeError};
 use super::instance::{Event, Instance, Mailbox};
 use super::local_metadata::{self, LagInfo, ThreadMetadata};
+use super::membership::Membership;
 use super::query::{QueryableStore, ReadOnlyStore};
 use super::restore_listener::{Listener, StateRestoreListener};
 use super::settings::Settings;
@@ -95,6 +96,7 @@ impl KafkaStreams {
             threads: RwLock::default(),
             commit_gate: RwLock::new(()),
             uncommitted,
+            membership: Membership::default(),
             events: Mailbox::new(sender, Arc::new(Waker::default())),
             stable_ends: StableEnds::new(),
             restore_listener: Listener::default(),

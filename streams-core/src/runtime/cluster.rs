@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
+use rdkafka::groups::GroupInfo;
 use rdkafka::metadata::Metadata;
 
 use super::probe;
@@ -45,6 +46,21 @@ pub(crate) fn all_topics(admin: &Admin, timeout: Duration) -> Result<ClusterTopi
     let metadata =
         metadata.map_err(|source| ClientError::request("reading the metadata of all topics", source))?;
     Ok(existing(&metadata).collect())
+}
+
+/// The `client.id`s of a group's members; `None` when no broker has the group, perhaps because its coordinator is away.
+pub(crate) fn members(
+    admin: &Admin,
+    group: &str,
+    timeout: Duration,
+) -> Result<Option<Vec<String>>, ClientError> {
+    let groups = admin.inner().fetch_group_list(Some(group), timeout);
+    let groups =
+        groups.map_err(|source| ClientError::request(format!("listing the members of {group}"), source))?;
+    let members = |group: &GroupInfo| {
+        group.members().iter().map(|member| member.client_id().to_owned()).collect::<Vec<_>>()
+    };
+    Ok((!groups.groups().is_empty()).then(|| groups.groups().iter().flat_map(members).collect()))
 }
 
 /// The number of brokers, and those of the topics of which there is one copy only.

@@ -74,7 +74,10 @@ pub(crate) fn commit(
     }
     fail_point::reached(Moment::CachesFlushed);
     let waiting = Instant::now();
-    let outcome = flush(committer).and_then(|()| {
+    let outcome = flush(committer, bundles).and_then(|flushed| {
+        if !flushed {
+            return Ok(CommitOutcome::NotOwned);
+        }
         fail_point::reached(Moment::Acknowledged);
         commit_offsets(committer, bundles, &offsets)
     });
@@ -131,19 +134,22 @@ fn as_it_is(bundle: &TaskBundle, input: &Input) -> Committed {
     Committed { offset, ..input.committed.clone() }
 }
 
-/// Waits until everything produced is acknowledged.
-fn flush(committer: &Committer<'_>) -> Result<(), StreamsError> {
+/// Waits until everything produced is acknowledged; no longer when a task is taken away meanwhile, which answers false.
+fn flush(committer: &Committer<'_>, bundles: &[&mut TaskBundle]) -> Result<bool, StreamsError> {
     let start = Instant::now();
     // Beyond the client's own delivery time-out nothing can be outstanding; this bounds a client that hangs.
     let limit = committer.instance.settings.delivery_timeout + Duration::from_secs(10);
     while !committer.producer.flush(Duration::from_millis(500)) {
         committer.heartbeat.beat();
+        if !all_owned(bundles) {
+            return Ok(false);
+        }
         if start.elapsed() > limit {
             let in_flight = committer.producer.in_flight();
             return Err(RuntimeError::NotAcknowledged { in_flight, waited: start.elapsed() }.into());
         }
     }
-    super::delivery::check(committer.instance, committer.producer)
+    super::delivery::check(committer.instance, committer.producer).map(|()| true)
 }
 
 /// Step 3.

@@ -161,13 +161,23 @@ pub enum RuntimeError {
         code: RDKafkaErrorCode,
     },
 
-    /// Another producer has taken this one's transactional id, or nobody knows what became of a commit: a new one takes its place.
-    #[error("the transactional producer can't go on; another one takes its place in {pause:?}")]
+    /// Another producer has taken this one's transactional id, nobody knows what became of a commit, or records were thrown away: a new
+    /// one takes its place.
+    #[error("the producer can't go on; another one takes its place in {pause:?}")]
     ProducerLost {
         /// How long to wait before.
         pause: Duration,
         /// What happened.
         source: Box<crate::StreamsError>,
+    },
+
+    /// Tasks went without a commit, and what they had produced could not wait.
+    #[error(
+        "{records} records of tasks that were given up without a commit were thrown away before they were sent; what led to them is processed again where the tasks are now, unless the guarantee is at_most_once"
+    )]
+    RecordsDiscarded {
+        /// How many.
+        records: usize,
     },
 
     /// One transaction after the other failed, for `task.timeout.ms`.

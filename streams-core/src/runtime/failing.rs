@@ -8,12 +8,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::error::Chain;
 use super::instance::{Event, TaskEntry};
 use super::launch;
 use super::rebalance::GroupThread;
+use super::release::SETTLE;
 use super::thread::ProcessingThread;
 use crate::config::ProcessingGuarantee;
 use crate::error::StreamsError;
@@ -71,9 +72,10 @@ impl ProcessingThread {
         let bundle = self.tasks.remove(at);
         bundle.entry.running.store(false, Ordering::Release);
         let entry = bundle.entry.clone();
+        let settled = self.settle(false, Instant::now() + SETTLE);
         bundle.close_dirty(self.instance.clock.now_ms());
         self.instance.events.send(Event::TaskFailed(entry, error));
-        Ok(())
+        settled
     }
 }
 

@@ -292,9 +292,8 @@ fn bounds(
 ) -> Result<Vec<Bounds>, StreamsError> {
     let local = database::changelog_offsets(&stores.writer())
         .map_err(|source| StreamsError::Store { task: "global".to_owned(), source })?;
-    let timeout = instance.settings.request_timeout;
-    let firsts = launch::ask(instance, || consumer.first_offsets(partitions, timeout))?;
-    let ends = launch::ask(instance, || consumer.end_offsets(partitions, timeout))?;
+    let firsts = launch::ask(instance, |timeout| consumer.first_offsets(partitions, timeout))?;
+    let ends = launch::ask(instance, |timeout| consumer.end_offsets(partitions, timeout))?;
     let bounds = partitions.iter().zip(firsts.into_iter().zip(ends));
     Ok(bounds
         .map(|(partition, (first, end))| Bounds {

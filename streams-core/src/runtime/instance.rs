@@ -20,6 +20,7 @@ use parking_lot::{Mutex, RwLock};
 use super::assignment::{FoundInputs, Plan};
 use super::database::Databases;
 use super::error::RuntimeError;
+use super::membership::Membership;
 use super::restore_listener::Listener;
 use super::settings::Settings;
 use super::stable_end::StableEnds;
@@ -63,6 +64,8 @@ pub(crate) enum Event {
         /// The next record's offset.
         was: i64,
     },
+    /// The client has lost its group and does not find it again.
+    Stranded,
     /// Something that concerns the instance as a whole.
     Failed(StreamsError),
     /// Close, within this time.
@@ -270,6 +273,8 @@ pub(crate) struct Instance {
     pub(crate) commit_gate: RwLock<()>,
     /// Updates that are not committed yet, over all stores.
     pub(crate) uncommitted: Arc<UncommittedBudget>,
+    /// Whether the group has this instance as a member.
+    pub(crate) membership: Membership,
     /// To the group thread.
     pub(crate) events: Mailbox<Event>,
     /// What processing threads want to know of inputs that they wait for.

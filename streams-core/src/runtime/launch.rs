@@ -31,13 +31,25 @@ pub(crate) enum Start {
     },
 }
 
-/// Of one request; it is repeated until `task.timeout.ms`.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of the first request; of those that follow each waits twice as long, up to the longest. They go on until `task.timeout.ms`, or until
+/// the instance is closed, which must not wait long for the last of them.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(1);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// After an answer that may change: a topic that was just made has no leader yet.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// A seek waits for the client's own threads only.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Tasks that are to be made again, but whose committed offsets the group could not tell yet.
+pub(crate) struct Relaunch {
+    entries: Vec<Arc<TaskEntry>>,
+    /// How long to wait before they are made.
+    delay: Duration,
+    /// Of the next request.
+    timeout: Duration,
+    give_up: Instant,
+}
 
 /// Makes tasks again that are this instance's and that nobody works on: from their last commit.
 pub(crate) fn relaunch(
@@ -45,21 +57,71 @@ pub(crate) fn relaunch(
     tasks: &[TaskId],
     delay: Duration,
 ) -> Result<(), StreamsError> {
-    let (mut ours, mut assigned) = (Vec::new(), BTreeSet::new());
-    {
-        let mut entries = group.instance.tasks.write();
-        for id in tasks {
-            if let Some(entry) = entries.remove(id) {
-                ours.push(*id);
-                assigned.extend(entry.inputs.iter().cloned());
-            }
-        }
+    let entries = {
+        let known = group.instance.tasks.read();
+        tasks.iter().filter_map(|id| known.get(id).cloned()).collect()
+    };
+    let give_up = Instant::now() + group.instance.settings.task_timeout;
+    try_relaunch(group, Relaunch { entries, delay, timeout: FIRST_TIMEOUT, give_up })
+}
+
+/// Tries again what could not be done before. Between two attempts the group is served: it may take the tasks away meanwhile, or the
+/// membership may be lost because of the very coordinator that doesn't answer.
+pub(crate) fn try_relaunches(group: &mut GroupThread) -> Result<(), StreamsError> {
+    // While tasks are given up, assigning would be taken for the answer.
+    if group.revocation.is_some() {
+        return Ok(());
     }
-    launch(group, &ours, &Start::Again { assigned, delay })
+    std::mem::take(&mut group.relaunches).into_iter().try_for_each(|again| try_relaunch(group, again))
+}
+
+fn try_relaunch(group: &mut GroupThread, mut again: Relaunch) -> Result<(), StreamsError> {
+    let instance = group.instance.clone();
+    {
+        // Neither those that have left meanwhile, nor those that came again.
+        let known = instance.tasks.read();
+        again.entries.retain(|entry| known.get(&entry.id).is_some_and(|now| Arc::ptr_eq(now, entry)));
+    }
+    if again.entries.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<TaskId> = again.entries.iter().map(|entry| entry.id).collect();
+    let partitions = inputs_of(&instance, &ids);
+    let committed = match group.consumer.committed(&partitions, again.timeout) {
+        Ok(committed) => committed,
+        Err(error) if error.is_retriable() && Instant::now() < again.give_up => {
+            tracing::debug!(%error, "tasks can't be made again yet");
+            again.timeout = (again.timeout * 2).min(LONGEST_TIMEOUT);
+            group.relaunches.push(again);
+            return Ok(());
+        }
+        Err(error) => return Err(RuntimeError::from(error).into()),
+    };
+    let assigned = again.entries.iter().flat_map(|entry| entry.inputs.iter().cloned()).collect();
+    ids.iter().for_each(|id| drop(instance.tasks.write().remove(id)));
+    launch_from(group, &ids, committed, &Start::Again { assigned, delay: again.delay })
 }
 
 /// Takes tasks up. An empty list of new ones still has to be answered to the group.
 pub(crate) fn launch(group: &mut GroupThread, tasks: &[TaskId], start: &Start) -> Result<(), StreamsError> {
+    let partitions = inputs_of(&group.instance, tasks);
+    let committed = read_committed(group, &partitions)?;
+    launch_from(group, tasks, committed, start)
+}
+
+/// The inputs of tasks, one task after the other.
+fn inputs_of(instance: &Instance, tasks: &[TaskId]) -> Vec<TopicPartition> {
+    let plan = instance.plan.read();
+    tasks.iter().flat_map(|id| plan.inputs_of(*id)).collect()
+}
+
+/// Takes tasks up from what is committed for their inputs.
+fn launch_from(
+    group: &mut GroupThread,
+    tasks: &[TaskId],
+    mut committed: Vec<Committed>,
+    start: &Start,
+) -> Result<(), StreamsError> {
     let instance = group.instance.clone();
     let (inputs, markers) = {
         let plan = instance.plan.read();
@@ -68,9 +130,6 @@ pub(crate) fn launch(group: &mut GroupThread, tasks: &[TaskId], start: &Start) -
         let markers: Vec<TopicPartition> = tasks.iter().filter_map(|id| plan.marker_of(*id)).collect();
         (inputs, markers)
     };
-    let partitions: Vec<TopicPartition> =
-        inputs.iter().flat_map(|(_, inputs)| inputs.iter().cloned()).collect();
-    let mut committed = read_committed(group, &partitions)?;
     let requests: Vec<i64> = committed.iter_mut().filter_map(shutdown_request::take_mark).collect();
     if requests.iter().any(|request| !instance.known_requests.read().contains(request)) {
         return Err(RuntimeError::ShutdownRequested.into());
@@ -152,20 +211,23 @@ fn read_committed(
     if partitions.is_empty() {
         return Ok(Vec::new());
     }
-    ask(&group.instance, || group.consumer.committed(partitions, REQUEST_TIMEOUT))
+    ask(&group.instance, |timeout| group.consumer.committed(partitions, timeout))
 }
 
-/// Asks until there is an answer, at most `task.timeout.ms`: without it nothing can start. Heartbeats go on meanwhile.
+/// Asks until there is an answer, at most `task.timeout.ms`: without it nothing can start. Heartbeats go on meanwhile. The request is
+/// told how long it may take.
 pub(super) fn ask<T>(
     instance: &Instance,
-    request: impl Fn() -> Result<T, ClientError>,
+    request: impl Fn(Duration) -> Result<T, ClientError>,
 ) -> Result<T, StreamsError> {
     let give_up = Instant::now() + instance.settings.task_timeout;
+    let mut timeout = FIRST_TIMEOUT;
     loop {
-        match request() {
+        match request(timeout) {
             Ok(answer) => return Ok(answer),
             Err(error) if error.is_retriable() && Instant::now() < give_up && !instance.is_closing() => {
                 tracing::debug!(%error, "no answer yet; asking again");
+                timeout = (timeout * 2).min(LONGEST_TIMEOUT);
                 std::thread::sleep(RETRY_AFTER);
             }
             Err(error) => return Err(RuntimeError::from(error).into()),
@@ -205,15 +267,15 @@ fn reset_offsets(
     let consumer = &group.consumer;
     match policy {
         AutoOffsetReset::Earliest => {
-            ask(&group.instance, || consumer.first_offsets(partitions, REQUEST_TIMEOUT))
+            ask(&group.instance, |timeout| consumer.first_offsets(partitions, timeout))
         }
-        AutoOffsetReset::Latest => ask(&group.instance, || consumer.end_offsets(partitions, REQUEST_TIMEOUT)),
+        AutoOffsetReset::Latest => ask(&group.instance, |timeout| consumer.end_offsets(partitions, timeout)),
         AutoOffsetReset::ByDuration(age) => {
             let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
             let time = group.instance.clock.now_ms().saturating_sub(age_ms);
-            let mut offsets = ask(&group.instance, || consumer.end_offsets(partitions, REQUEST_TIMEOUT))?;
+            let mut offsets = ask(&group.instance, |timeout| consumer.end_offsets(partitions, timeout))?;
             for (partition, offset) in partitions.iter().zip(&mut offsets) {
-                let found = ask(&group.instance, || consumer.offset_at(partition, time, REQUEST_TIMEOUT))?;
+                let found = ask(&group.instance, |timeout| consumer.offset_at(partition, time, timeout))?;
                 *offset = found.unwrap_or(*offset);
             }
             Ok(offsets)

@@ -4,9 +4,9 @@
 //!
 //! | thread | file | does |
 //! |---|---|---|
-//! | group | `rebalance`, `launch`, `assignment` | serves the group, decides who has which task |
+//! | group | `rebalance`, `launch`, `assignment`, `membership` | serves the group, decides who has which task |
 //! | restore | `restore`, `restore_task`, `create` | makes tasks and restores their stores |
-//! | processing, `num.stream.threads` | `thread`: `poll`, `choose`, `produce`, `commit`, `transaction` | own tasks, take records from queue to commit |
+//! | processing, `num.stream.threads` | `thread`: `poll`, `choose`, `produce`, `commit`, `transaction`, `release` | own tasks, take records from queue to commit |
 //! | watch | `watch` | metadata of the sources, purge of repartition topics |
 
 mod app;
@@ -27,11 +27,13 @@ mod instance;
 mod internal;
 mod launch;
 mod local_metadata;
+mod membership;
 mod poll;
 mod probe;
 mod produce;
 mod query;
 mod rebalance;
+mod release;
 mod restore;
 mod restore_listener;
 mod restore_task;

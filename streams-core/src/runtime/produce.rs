@@ -146,10 +146,11 @@ impl Collector {
     }
 }
 
-/// Hands one record over, waiting for room when the client's queue is full.
+/// Hands one record over, waiting for room when the client's queue is full, as long as the task is not taken away meanwhile.
 fn produce(
     producer: &Producer,
     heartbeat: &Heartbeat,
+    activity: &Activity,
     max_block: Duration,
     record: &Outgoing<'_>,
 ) -> Result<(), RDKafkaErrorCode> {
@@ -158,6 +159,7 @@ fn produce(
         match producer.produce(record) {
             Ok(()) => return Ok(()),
             Err(ProduceError::Refused(code)) => return Err(code),
+            Err(ProduceError::QueueFull) if activity.is_given_up() => return Ok(()),
             Err(ProduceError::QueueFull) => {
                 heartbeat.beat();
                 let deadline = *deadline.get_or_insert_with(|| Instant::now() + max_block);
@@ -205,7 +207,7 @@ impl RecordCollector for Collector {
             acknowledged: None,
             origin: tag,
         };
-        let produced = produce(&self.producer, &self.heartbeat, self.max_block, &record);
+        let produced = produce(&self.producer, &self.heartbeat, &self.activity, self.max_block, &record);
         produced.or_else(|code| {
             // Refused by the client itself, because it is too large for instance.
             let failed = FailedDelivery {
@@ -267,7 +269,7 @@ impl ChangelogSink for Collector {
             acknowledged: Some(&target.acknowledged),
             origin: None,
         };
-        produce(&self.producer, &self.heartbeat, self.max_block, &record).map_err(|code| {
+        produce(&self.producer, &self.heartbeat, &self.activity, self.max_block, &record).map_err(|code| {
             let source = RuntimeError::Produce {
                 task: self.task.to_string(),
                 topic: target.topic_name.to_string(),

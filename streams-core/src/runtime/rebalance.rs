@@ -22,7 +22,7 @@ use super::error::{Chain, RuntimeError};
 use super::failing::Failing;
 use super::global::GlobalHandle;
 use super::instance::{Event, Instance, Mailbox, ThreadCommand, panic_message};
-use super::launch::{self, Start};
+use super::launch::{self, Relaunch, Start};
 use super::restore::RestoreCommand;
 use super::revoke::Revocation;
 use super::state::State;
@@ -56,6 +56,8 @@ pub(crate) struct GroupThread {
     joined: bool,
     /// Tasks to be made anew as soon as their present owner has released them.
     pub(super) reopening: BTreeSet<TaskId>,
+    /// Tasks to be made anew as soon as the group tells their committed offsets.
+    pub(super) relaunches: Vec<Relaunch>,
     pub(super) stuck: StuckWatch,
     pub(super) failing: Failing,
     /// The uncaught exception handler wants the whole application to stop.
@@ -72,6 +74,9 @@ impl GroupThread {
         waker: Arc<Waker>,
     ) -> Self {
         let joined = instance.plan.read().subscription().is_empty();
+        if !joined {
+            instance.membership.begin();
+        }
         GroupThread {
             instance,
             consumer,
@@ -87,6 +92,7 @@ impl GroupThread {
             // Without a subscription (patterns that match nothing yet) there is no answer to wait for.
             joined,
             reopening: BTreeSet::new(),
+            relaunches: Vec::new(),
             stuck: StuckWatch::new(),
             failing: Failing::default(),
             ask_all_to_stop: false,
@@ -102,6 +108,10 @@ impl GroupThread {
         });
         let (end, timeout) = match served {
             Ok(timeout) => (State::NotRunning, timeout),
+            Err(error) if self.instance.state.get() == State::PendingShutdown => {
+                tracing::warn!(error = %Chain(&error), "something failed while the instance was asked to close");
+                (State::NotRunning, self.time_to_close())
+            }
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "the instance stops");
                 *self.instance.failure.lock() = Some(Arc::new(error));
@@ -132,8 +142,21 @@ impl GroupThread {
                 }
             }
             self.check_revocation()?;
+            launch::try_relaunches(self)?;
             self.check_running();
             self.watch_threads()?;
+        }
+    }
+
+    /// The time of a close that was asked for and not come to yet.
+    fn time_to_close(&self) -> Duration {
+        loop {
+            match self.events.recv_timeout(POLL_EVERY) {
+                Ok(Event::Close(timeout)) => return timeout,
+                Ok(Event::Restored(bundle)) => bundle.close_dirty(self.instance.clock.now_ms()),
+                Ok(_) => {}
+                Err(_) => return self.instance.settings.give_up_timeout,
+            }
         }
     }
 
@@ -150,6 +173,7 @@ impl GroupThread {
     }
 
     fn on_group_event(&mut self, event: GroupEvent) -> Result<(), StreamsError> {
+        self.instance.membership.note(matches!(event, GroupEvent::Assigned(_)));
         match event {
             GroupEvent::Assigned(partitions) if self.revocation.is_some() => {
                 self.assigned.push(partitions);
@@ -219,7 +243,7 @@ impl GroupThread {
                 index,
                 StreamsError::Runtime(RuntimeError::ProducerLost { pause, source }),
             ) => {
-                tracing::warn!(thread = index, error = %Chain(&*source), ?pause, "a transactional producer can't go on; its thread is replaced");
+                tracing::warn!(thread = index, error = %Chain(&*source), ?pause, "a producer can't go on; its thread is replaced");
                 self.release_tasks_of(index);
                 self.instance.transition(State::Rebalancing);
                 self.replace_thread(index, pause)?;
@@ -239,6 +263,7 @@ impl GroupThread {
                 launch::on_offset_gone(self, partition, policy, was)?
             }
             Event::Aborted(entries, pause) => self.on_aborted(&entries, pause)?,
+            Event::Stranded => self.join_anew(),
             Event::Failed(error) => return Err(error),
             Event::Close(timeout) => return Ok(Some(timeout)),
         }

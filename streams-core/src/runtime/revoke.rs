@@ -20,6 +20,8 @@ pub(super) struct Revocation {
     pub(super) waiting: BTreeSet<TaskId>,
     pub(super) tasks: BTreeSet<TaskId>,
     pub(super) deadline: Instant,
+    /// Whether the member is given up with them: another client takes its place.
+    pub(super) renews: bool,
 }
 
 impl GroupThread {
@@ -43,7 +45,9 @@ impl GroupThread {
                 revocation.waiting.extend(waiting);
                 revocation.tasks.extend(tasks);
             }
-            None => self.revocation = Some(Revocation { partitions, waiting, tasks, deadline }),
+            None => {
+                self.revocation = Some(Revocation { partitions, waiting, tasks, deadline, renews: false })
+            }
         }
     }
 
@@ -60,6 +64,8 @@ impl GroupThread {
         for id in tasks {
             let Some(entry) = entries.get(id) else { continue };
             if !commit {
+                // Somebody else may have them already: not even the record that is being processed may write any more.
+                entry.activity.give_up();
                 entry.owned.store(false, Ordering::Release);
             }
             waiting.insert(*id);
@@ -102,8 +108,12 @@ impl GroupThread {
                 inputs.extend(entry.inputs.iter().cloned());
             }
         }
-        let inputs: Vec<_> = inputs.into_iter().collect();
-        self.consumer.unassign(&inputs).map_err(RuntimeError::from)?;
+        if revocation.renews {
+            self.renew_client()?;
+        } else {
+            let inputs: Vec<_> = inputs.into_iter().collect();
+            self.consumer.unassign(&inputs).map_err(RuntimeError::from)?;
+        }
         for partitions in std::mem::take(&mut self.assigned) {
             self.on_assigned(&partitions)?;
         }

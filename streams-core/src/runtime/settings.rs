@@ -11,6 +11,8 @@ use crate::config::{ClientSettings, ConfigError, ProcessingGuarantee, StreamsCon
 use crate::handlers::{StreamThreadExceptionResponse, StreamsUncaughtExceptionHandler};
 use crate::topology::{AutoOffsetReset, Topology};
 
+/// librdkafka's default of `session.timeout.ms`, which is Kafka's.
+const SESSION_TIMEOUT_MS: u64 = 45_000;
 /// librdkafka's default of `max.poll.interval.ms`, which is Kafka's.
 const MAX_POLL_INTERVAL_MS: u64 = 300_000;
 /// librdkafka's default of `delivery.timeout.ms` is longer; the configuration sets Java's.
@@ -51,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) task_timeout: Duration,
     /// The rebalance timeout, and the longest time a thread may be busy with one round.
     pub(crate) max_poll_interval: Duration,
+    /// After this the group gives a silent member up.
+    pub(crate) session_timeout: Duration,
     /// How long tasks that are taken away may take to commit; below the rebalance timeout.
     pub(crate) give_up_timeout: Duration,
     /// Bytes of the record caches, over all threads.
@@ -94,6 +98,7 @@ impl Settings {
             task_timeout: config.task_timeout,
             give_up_timeout: GIVE_UP_TIMEOUT.min(max_poll_interval / 2),
             max_poll_interval,
+            session_timeout: millis(&consumer, "session.timeout.ms", SESSION_TIMEOUT_MS),
             cache_bytes: bytes(config.statestore_cache_max_bytes),
             restore_bytes: bytes(memory.restore_bytes),
             uncaught: Mutex::new(None),
@@ -127,6 +132,11 @@ impl Settings {
         let mut config = self.config.global_consumer(&self.process_id, partitions).map(client)?;
         bound_messages(&mut config);
         Ok(config)
+    }
+
+    /// The main consumer's name, by which the group lists it.
+    pub(crate) fn consumer_name(&self) -> String {
+        format!("{}-consumer", self.client_id)
     }
 
     /// A processing thread's producer's settings; `thread` counts from 1.

@@ -52,8 +52,7 @@ pub(crate) fn known_requests(
     if inputs.is_empty() {
         return Ok(BTreeSet::new());
     }
-    let timeout = instance.settings.request_timeout;
-    let committed = launch::ask(instance, || consumer.committed(&inputs, timeout))?;
+    let committed = launch::ask(instance, |timeout| consumer.committed(&inputs, timeout))?;
     Ok(committed.into_iter().filter_map(|mut committed| take_mark(&mut committed)).collect())
 }
 

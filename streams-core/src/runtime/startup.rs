@@ -40,7 +40,10 @@ pub(crate) fn start(instance: &Arc<Instance>, events: Receiver<Event>) -> Result
         let _ = std::thread::Builder::new().name("kstreams-admin-end".into()).spawn(move || drop(admin));
         return Err(RuntimeError::from(error).into());
     }
-    let manager = TopicManager::new(&settings.config.admin(&settings.process_id)?, settings.startup_timeout)?;
+    let manager = TopicManager::new(
+        &settings.config.admin(&settings.process_id)?,
+        settings.config.default_api_timeout,
+    )?;
     let plan = plan(instance, &admin, &manager)?;
     let global_only = !instance.topology.global_stores().is_empty();
     if plan.subscription().is_empty() && !sources::has_patterns(&instance.topology) && !global_only {
@@ -51,12 +54,11 @@ pub(crate) fn start(instance: &Arc<Instance>, events: Receiver<Event>) -> Result
     *instance.plan.write() = plan;
     let global = global::start(instance, &admin)?;
 
-    let consumer_name = format!("{}-consumer", settings.client_id);
-    let mut consumer = GroupConsumer::new(&consumer_name, &settings.main_consumer(partitions)?)
+    let consumer_name = settings.consumer_name();
+    let waker = instance.events.waker().clone();
+    let consumer = GroupConsumer::waking(&consumer_name, &settings.main_consumer(partitions)?, &waker)
         .map_err(RuntimeError::from)?;
     *instance.known_requests.write() = shutdown_request::known_requests(instance, &consumer)?;
-    let waker = instance.events.waker().clone();
-    consumer.wake_on_events(&waker);
     let consumer = Arc::new(consumer);
     let threads = Threads::start(instance, &consumer)?;
     if settings.guarantee == ProcessingGuarantee::ExactlyOnceV2 {

@@ -23,9 +23,10 @@ use super::delivery;
 use super::error::RuntimeError;
 use super::instance::{Event, Instance, ThreadCommand, ThreadHandle, panic_message};
 use super::poll;
+use super::release::SETTLE;
 use super::task_bundle::TaskBundle;
 use super::thread_meter::{Step, ThreadMeter};
-use crate::client::{GroupConsumer, TransactionState};
+use crate::client::GroupConsumer;
 use crate::config::ProcessingGuarantee;
 use crate::error::StreamsError;
 use crate::task::TaskId;
@@ -57,7 +58,7 @@ pub(crate) struct ProcessingThread {
     consumer: Arc<GroupConsumer>,
     commands: Receiver<ThreadCommand>,
     pub(super) tasks: Vec<TaskBundle>,
-    meter: ThreadMeter,
+    pub(super) meter: ThreadMeter,
     batch: usize,
     next_commit: Instant,
     /// Until when commits are more frequent, because tasks came.
@@ -113,6 +114,10 @@ impl ProcessingThread {
         });
         // What is open would keep readers waiting until it times out.
         self.abort();
+        if result.is_err() && !self.tasks.is_empty() {
+            // Its tasks go on elsewhere, or here with another producer, which a thread in its place gets anyway.
+            let _ = self.settle(false, Instant::now() + SETTLE);
+        }
         self.handle.heartbeat.rest();
         let now_ms = self.instance.clock.now_ms();
         for bundle in self.tasks.drain(..) {
@@ -206,76 +211,6 @@ impl ProcessingThread {
         // A task is looked at in full first: its queues may have become ready before this thread had them.
         self.next_sweep = Instant::now();
         initialized.or_else(|error| self.on_task_error(id, error))
-    }
-
-    /// Commits (unless lost) and closes tasks, and reports each as released.
-    fn give_up(&mut self, ids: &[TaskId], commit: bool, deadline: Instant) -> Result<(), StreamsError> {
-        let leaves = |bundle: &TaskBundle| ids.contains(&bundle.entry.id);
-        let any_leaves = self.tasks.iter().any(leaves);
-        // It took too long: whoever asked has fenced them and gone on.
-        let owned = |bundle: &TaskBundle| bundle.entry.owned.load(Ordering::Acquire);
-        let commit = commit && self.tasks.iter().filter(|bundle| leaves(bundle)).all(owned);
-        let outcome = if commit && any_leaves { self.commit_last(ids, deadline) } else { Ok(false) };
-        let clean = matches!(outcome, Ok(true));
-        // Nobody may go on from what the leaving tasks did before it is decided; those that stay are in the same transaction.
-        let failed = self.handle.producer.transaction() == Some(TransactionState::Failed);
-        let aborted = !clean && any_leaves && self.in_transaction() && self.abort();
-        let (leaving, staying): (Vec<_>, Vec<_>) = self.tasks.drain(..).partition(leaves);
-        self.tasks = staying;
-        let now_ms = self.instance.clock.now_ms();
-        for bundle in leaving {
-            let id = bundle.entry.id;
-            bundle.entry.running.store(false, Ordering::Release);
-            self.meter.metrics.task_closed.add(1);
-            if clean {
-                bundle.close(now_ms)
-            } else {
-                bundle.close_dirty(now_ms)
-            }
-            tracing::info!(task = %id, clean, "task closed");
-        }
-        // Also those that this thread never had: the group thread waits for each.
-        for id in ids {
-            self.instance.events.send(Event::Released(*id));
-        }
-        match outcome {
-            // With the abort the failure of a transaction is over.
-            Err(error) if !(aborted && failed) => Err(error),
-            _ => {
-                if aborted {
-                    self.make_tasks_anew(Duration::ZERO);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// The last commit of tasks, and of those that share a transaction with them; whether it was made.
-    fn commit_last(&mut self, ids: &[TaskId], deadline: Instant) -> Result<bool, StreamsError> {
-        let together = self.in_transaction();
-        let mut tasks = std::mem::take(&mut self.tasks);
-        let due = |bundle: &&mut TaskBundle| {
-            ids.contains(&bundle.entry.id) || together && bundle.task.commit_needed()
-        };
-        let mut bundles: Vec<&mut TaskBundle> = tasks.iter_mut().filter(due).collect();
-        let committer = Committer { last: true, ..self.committer(deadline, false) };
-        let drained = calls::drain_until(&committer, &mut bundles);
-        let outcome = match drained {
-            Ok(true) if !bundles.is_empty() => commit::commit(&committer, &mut bundles),
-            _ => Ok(CommitOutcome::Done),
-        };
-        tasks.iter_mut().for_each(|bundle| bundle.task.end_drain());
-        self.tasks = tasks;
-        if !drained? {
-            tracing::warn!(
-                "tasks are given up while asynchronous steps are at work; what came after their last commit is processed again"
-            );
-            return Ok(false);
-        }
-        if let Ok(CommitOutcome::Postponed(error)) = &outcome {
-            tracing::warn!(%error, "tasks are given up without their last commit; what came after the one before is processed again");
-        }
-        Ok(matches!(outcome?, CommitOutcome::Done))
     }
 
     /// Step 2.
@@ -480,7 +415,7 @@ impl ProcessingThread {
         if now < self.early_until { interval / EARLY_COMMITS } else { interval }
     }
 
-    fn committer(&self, deadline: Instant, all_offsets: bool) -> Committer<'_> {
+    pub(super) fn committer(&self, deadline: Instant, all_offsets: bool) -> Committer<'_> {
         Committer {
             instance: &self.instance,
             consumer: &self.consumer,

@@ -4,6 +4,7 @@
 //!   all of them itself.
 //! - Purge: committed records of repartition topics are deleted (`repartition.purge.interval.ms`).
 //! - Last stable offsets of inputs that tasks wait for (`stable_end`).
+//! - Membership: whether the group knows this instance (`membership`).
 //! - Cleanup: directories of tasks that moved away (`state.cleanup.delay.ms`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use super::cluster;
 use super::error::{Chain, RuntimeError};
 use super::instance::{Event, Instance};
 use super::internal;
+use super::membership::{self, Outsiders};
 use super::rebalance::GroupThread;
 use super::sources::{self, ClusterTopics};
 use crate::client::Waker;
@@ -41,6 +43,7 @@ pub(crate) struct Watch {
     topics: TopicManager,
     /// What was purged last, so that nothing is purged twice.
     purged: BTreeMap<TopicPartition, i64>,
+    outsiders: Outsiders,
 }
 
 /// Ends the watch when dropped.
@@ -65,7 +68,15 @@ impl Watch {
     ) -> Result<WatchHandle, RuntimeError> {
         let (stop, waker) = (Arc::new(AtomicBool::new(false)), instance.stable_ends.waker().clone());
         let handle = WatchHandle { stop: stop.clone(), waker: waker.clone() };
-        let watch = Watch { instance: instance.clone(), admin, topics, stop, waker, purged: BTreeMap::new() };
+        let watch = Watch {
+            instance: instance.clone(),
+            admin,
+            topics,
+            stop,
+            waker,
+            purged: BTreeMap::new(),
+            outsiders: Outsiders::default(),
+        };
         let name = format!("{}-watch", instance.settings.client_id);
         instance.spawn(name, move || watch.run())?;
         Ok(handle)
@@ -76,7 +87,7 @@ impl Watch {
         let (metadata_every, purge_every) = (settings.metadata_interval, settings.repartition_purge_interval);
         let (mut next_metadata, mut next_purge) =
             (Instant::now() + metadata_every, Instant::now() + purge_every);
-        let mut next_cleanup = Instant::now();
+        let (mut next_cleanup, mut next_look) = (Instant::now(), Instant::now());
         while !self.stop.load(Ordering::Acquire) {
             let now = Instant::now();
             if now >= next_metadata {
@@ -91,8 +102,12 @@ impl Watch {
                 next_cleanup = now + CLEANUP_EVERY;
                 self.clean_up();
             }
+            if now >= next_look {
+                next_look = now + membership::LOOK_EVERY;
+                self.outsiders.look(&self.instance, &self.admin);
+            }
             self.instance.stable_ends.answer(&self.admin, self.instance.settings.request_timeout);
-            let next = next_metadata.min(next_purge).min(next_cleanup);
+            let next = next_metadata.min(next_purge).min(next_cleanup).min(next_look);
             self.waker.wait(next.saturating_duration_since(Instant::now()));
         }
     }

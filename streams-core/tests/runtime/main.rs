@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod failures;
+mod given_up;
 mod lost;
 mod metrics;
 mod order;

@@ -28,12 +28,16 @@ impl Proxy {
         let state = Arc::new(State::default());
         let shared = state.clone();
         std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
+            // A client that is gone before it was accepted is an error, too, and not the end.
+            for client in listener.incoming() {
                 if shared.ended.load(Ordering::Relaxed) {
                     return;
                 }
+                let Ok(client) = client else { continue };
                 if !shared.refuse.load(Ordering::Relaxed) {
-                    connect(&shared, client, &to);
+                    // A broker that starts may take its time to accept: others must not wait for that.
+                    let (shared, to) = (shared.clone(), to.clone());
+                    std::thread::spawn(move || connect(&shared, client, &to));
                 }
             }
         });

@@ -6,6 +6,7 @@ use kstreams::prelude::*;
 
 use super::{Facts, Input, Names, Row, Scenario, Store, StoreKind, check_each};
 use crate::random::Random;
+use crate::settings::Guarantee;
 
 pub struct Join;
 
@@ -34,7 +35,7 @@ impl Scenario for Join {
         &[Store { name: "customers", kind: StoreKind::Table }]
     }
 
-    fn topology(&self, names: &Names) -> Topology {
+    fn topology(&self, names: &Names, _: Guarantee) -> Topology {
         let builder = StreamsBuilder::new();
         let customers = builder.table_with(
             &names.topic("customers"),
@@ -82,7 +83,7 @@ impl Join {
                 if number != 0 && !known {
                     wrong.push(format!("customer {key}: there was no version {version}"));
                 }
-                if number < latest && facts.guarantee == crate::settings::Guarantee::ExactlyOnce {
+                if number < latest && facts.guarantee == Guarantee::ExactlyOnce {
                     wrong.push(format!("customer {key}: version {version} after {latest}"));
                 }
                 latest = latest.max(number);

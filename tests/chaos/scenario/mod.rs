@@ -44,7 +44,7 @@ pub trait Scenario: Sync {
     fn stores(&self) -> &'static [Store];
 
     /// What a worker runs.
-    fn topology(&self, names: &Names) -> Topology;
+    fn topology(&self, names: &Names, guarantee: Guarantee) -> Topology;
 
     /// Input number `n`, at the time `now` (ms).
     fn input(&self, random: &mut Random, n: u64, now: i64) -> Input;

@@ -9,6 +9,7 @@ use kstreams::prelude::*;
 
 use super::{Facts, Input, Names, Scenario, Store, StoreKind, check_counts};
 use crate::random::Random;
+use crate::settings::Guarantee;
 
 pub struct Steps;
 
@@ -38,7 +39,7 @@ impl Scenario for Steps {
         &[Store { name: "requests", kind: StoreKind::Count }]
     }
 
-    fn topology(&self, names: &Names) -> Topology {
+    fn topology(&self, names: &Names, _: Guarantee) -> Topology {
         let builder = StreamsBuilder::new();
         let attempts = AtomicU64::new(0);
         builder

@@ -45,7 +45,7 @@ impl Scenario for Tables {
         &[Store { name: "people", kind: StoreKind::Table }, Store { name: "sizes", kind: StoreKind::Count }]
     }
 
-    fn topology(&self, names: &Names) -> Topology {
+    fn topology(&self, names: &Names, _: Guarantee) -> Topology {
         let builder = StreamsBuilder::new();
         builder
             .table_with(

@@ -7,6 +7,7 @@ use kstreams::prelude::*;
 
 use super::{Facts, Input, Names, Scenario, Store, StoreKind, check_counts};
 use crate::random::Random;
+use crate::settings::Guarantee;
 
 pub struct Windows;
 
@@ -39,7 +40,7 @@ impl Scenario for Windows {
         &[Store { name: "views", kind: StoreKind::Windows { kept_ms: 30_000 } }]
     }
 
-    fn topology(&self, names: &Names) -> Topology {
+    fn topology(&self, names: &Names, _: Guarantee) -> Topology {
         let builder = StreamsBuilder::new();
         let windows = TimeWindows::of_size_and_grace(Duration::from_millis(WINDOW_MS.unsigned_abs()), GRACE);
         builder

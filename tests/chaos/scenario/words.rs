@@ -6,6 +6,7 @@ use kstreams::prelude::*;
 
 use super::{Facts, Input, Names, Scenario, Store, StoreKind, check_counts};
 use crate::random::Random;
+use crate::settings::Guarantee;
 
 pub struct Words;
 
@@ -32,7 +33,7 @@ impl Scenario for Words {
         &[Store { name: "word-counts", kind: StoreKind::Count }]
     }
 
-    fn topology(&self, names: &Names) -> Topology {
+    fn topology(&self, names: &Names, _: Guarantee) -> Topology {
         let builder = StreamsBuilder::new();
         builder
             .stream::<(), String>(names.topic("lines"))

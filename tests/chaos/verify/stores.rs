@@ -16,7 +16,8 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// Entries of one store: key and value as text.
 type Entries = BTreeMap<String, String>;
 
-/// Compares until they agree; the last difference if they never do. Nothing is written meanwhile.
+/// Compares until they agree; the last difference if they never do. Both are read again each time: what was committed as processed
+/// is written by then, except at most once, where offsets are committed before their records are processed.
 pub fn stores_equal_changelogs(
     scenario: &dyn Scenario,
     names: &Names,
@@ -25,12 +26,12 @@ pub fn stores_equal_changelogs(
     dir: &Path,
     report: &mut Report,
 ) -> Result<usize, String> {
-    let mut expected = BTreeMap::new();
-    for store in scenario.stores() {
-        expected.insert(store.name, changelog(*store, names, bootstrap)?);
-    }
     let deadline = Instant::now() + LIMIT;
     loop {
+        let mut expected = BTreeMap::new();
+        for store in scenario.stores() {
+            expected.insert(store.name, changelog(*store, names, bootstrap)?);
+        }
         let found = dump(pool, dir).and_then(|found| compare(scenario, &expected, found));
         match found {
             Ok(()) => return Ok(expected.values().map(BTreeMap::len).sum()),
