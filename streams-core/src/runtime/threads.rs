@@ -38,7 +38,7 @@ impl Threads {
     ) -> Result<Self, StreamsError> {
         let producers = (0..instance.settings.threads).map(|index| {
             let producer = make_producer(instance, index)?;
-            let give_up = Instant::now() + instance.settings.startup_timeout;
+            let give_up = Instant::now() + instance.settings.task_timeout;
             transaction::prepare(instance, &producer, &Heartbeat::new(), give_up)?;
             Ok(producer)
         });

@@ -25,6 +25,8 @@ use crate::error::StreamsError;
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Before a call is repeated.
 pub(super) const REPEAT_AFTER: Duration = Duration::from_millis(50);
+/// Transactions that can't be prepared for so long are told of: somebody may be waiting for the start.
+const TELL_AFTER: Duration = Duration::from_secs(20);
 /// An abort that isn't answered for so long is left to the transaction's time-out at the broker.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(30);
 /// After the first failure; doubled after each further one.
@@ -89,13 +91,18 @@ pub(super) fn prepare(
     heartbeat: &Heartbeat,
     give_up: Instant,
 ) -> Result<(), StreamsError> {
+    let mut told = Instant::now() + TELL_AFTER;
     while producer.transaction() == Some(TransactionState::Unready) && !instance.is_closing() {
         heartbeat.beat();
         let left = give_up.saturating_duration_since(Instant::now());
         match producer.init_transactions(left.clamp(REPEAT_AFTER, CALL_TIMEOUT)) {
             Ok(()) => return Ok(()),
             Err(TransactionError { remedy: Remedy::Repeat, error }) if !left.is_zero() => {
-                tracing::debug!(%error, "transactions can't be prepared yet");
+                if Instant::now() >= told {
+                    told = give_up;
+                    let error = refused(instance, error);
+                    tracing::warn!(error = %Chain(&error), "waiting for the brokers to prepare transactions");
+                }
                 std::thread::sleep(REPEAT_AFTER);
             }
             Err(failed) => return Err(refused(instance, failed.error).into()),
