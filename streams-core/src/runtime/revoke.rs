@@ -64,9 +64,10 @@ impl GroupThread {
         for id in tasks {
             let Some(entry) = entries.get(id) else { continue };
             if !commit {
-                // Somebody else may have them already: not even the record that is being processed may write any more.
+                // Somebody else may have them already: not even the record that is being processed may write any more. No commit
+                // first: none may leave out what is dropped.
+                entry.owned.store(false, Ordering::SeqCst);
                 entry.activity.give_up();
-                entry.owned.store(false, Ordering::Release);
             }
             waiting.insert(*id);
             if entry.handed_over.load(Ordering::Acquire) {

@@ -107,14 +107,15 @@ impl GroupThread {
     /// Takes tasks from threads that did not give them up in time: they commit nothing more, and what they still
     /// produce is dropped.
     pub(super) fn fence(&self, tasks: &[Arc<TaskEntry>]) {
+        // A commit that is on its way holds the gate. None may follow before results are dropped, which it would leave out.
+        let gate = self.instance.commit_gate.try_write_for(GATE_TIMEOUT);
+        for entry in tasks {
+            entry.owned.store(false, Ordering::SeqCst);
+        }
+        drop(gate);
         for entry in tasks {
             entry.activity.give_up();
         }
-        let gate = self.instance.commit_gate.try_write_for(GATE_TIMEOUT);
-        for entry in tasks {
-            entry.owned.store(false, Ordering::Release);
-        }
-        drop(gate);
         for (index, thread) in self.instance.threads.read().iter().enumerate() {
             let held: Vec<&TaskId> =
                 tasks.iter().filter(|entry| entry.thread == index).map(|entry| &entry.id).collect();

@@ -20,12 +20,13 @@ pub fn settle(
     mut tend: impl FnMut(),
 ) -> Result<(), String> {
     let deadline = Instant::now() + LIMIT;
-    let consumer = reader::consumer(bootstrap, &names.application(), true);
+    let stable = reader::consumer(bootstrap, &names.application(), true);
+    let all = reader::consumer(bootstrap, &names.application(), false);
     let inputs = scenario.inputs().iter().map(|topic| names.topic(topic));
-    let all = inputs.chain(scenario.repartitions().iter().map(|name| names.repartition(name)));
-    for topic in all {
+    let topics = inputs.chain(scenario.repartitions().iter().map(|name| names.repartition(name)));
+    for topic in topics {
         loop {
-            let left = left(&consumer, &topic);
+            let left = left(&stable, &all, &topic);
             match &left {
                 Ok(0) => break,
                 other if Instant::now() > deadline => {
@@ -44,16 +45,20 @@ pub fn settle(
 }
 
 /// Records that aren't committed as processed. What lies between the committed offset and the end may be no record at all but
-/// the end of a transaction: only reading tells.
-fn left(consumer: &BaseConsumer, topic: &str) -> Result<usize, String> {
-    let committed = reader::committed(consumer, topic)?;
+/// the end of a transaction: only reading tells. What lies behind an open transaction, perhaps of a worker that is dead, can't be
+/// read before that is decided, and counts as left.
+fn left(stable: &BaseConsumer, all: &BaseConsumer, topic: &str) -> Result<usize, String> {
+    let committed = reader::committed(stable, topic)?;
     let mut behind = TopicPartitionList::new();
     let mut left = 0;
-    for partition in 0..reader::partitions(consumer, topic)? {
-        let (start, end) = reader::ends(consumer, topic, partition)?;
+    for partition in 0..reader::partitions(stable, topic)? {
+        let (_, high) = reader::ends(all, topic, partition)?;
+        let (start, end) = reader::ends(stable, topic, partition)?;
         let offset = committed.iter().find(|(p, _)| *p == partition).map_or(0, |(_, offset)| *offset);
         let offset = offset.max(start);
-        if end - offset > 3 {
+        if high > end {
+            left += usize::try_from(high - end).unwrap();
+        } else if end - offset > 3 {
             left += usize::try_from(end - offset).unwrap();
         } else if end > offset {
             behind.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
@@ -62,5 +67,5 @@ fn left(consumer: &BaseConsumer, topic: &str) -> Result<usize, String> {
     if left > 0 || behind.count() == 0 {
         return Ok(left);
     }
-    reader::read_on(consumer, &behind).map(|rows| rows.len())
+    reader::read_on(stable, &behind).map(|rows| rows.len())
 }
