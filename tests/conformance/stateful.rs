@@ -21,6 +21,36 @@ pub(super) enum Kept {
     Sessions,
 }
 
+/// count, reduce or aggregate, as the statement says, of whatever is grouped by keys `$key` and has values `$value`; the table
+/// has keys `$row`. `reduce` and `aggregate` list the functions that they are called with.
+macro_rules! aggregated {
+    (
+        $building:ident, $statement:ident, $grouped:ident: $handle:ident<$key:ty, $value:ty> => $row:ty,
+        ($types:expr, $kept:expr), reduce($($reduce:expr),+), aggregate($($aggregate:expr),+)
+    ) => {{
+        let (grouped, name, types): (&$handle<$key, $value>, _, Types) = ($grouped, named($statement), $types);
+        match $statement["op"].as_str() {
+            Some("count") => {
+                let kept = $building.materialized_or_serdes::<$key, i64>($statement, types, $kept)?;
+                <$row>::table(grouped.count_with(name, kept))
+            }
+            Some("reduce") => {
+                let kept = $building.materialized_or_serdes::<$key, $value>($statement, types, $kept)?;
+                <$row>::table(grouped.reduce_with($($reduce,)+ name, kept))
+            }
+            _ if types.long => {
+                let kept = $building.materialized_or_serdes::<$key, OL>($statement, types, $kept)?;
+                <$row>::table(grouped.aggregate_with(start::<OL>($statement), $($aggregate,)+ name, kept))
+            }
+            _ => {
+                let kept = $building.materialized_or_serdes::<$key, OV>($statement, types, $kept)?;
+                <$row>::table(grouped.aggregate_with(start::<OV>($statement), $($aggregate,)+ name, kept))
+            }
+        }
+    }};
+}
+pub(super) use aggregated;
+
 impl Building {
     /// The statement's Materialized, with a reader registered for a named store.
     pub(super) fn materialized<K: KitKey, V: Stored>(
@@ -157,7 +187,10 @@ impl Building {
                 });
                 (table?, types)
             }
-            Var::Windowed(windowed, of) => (self.windowed_aggregation(statement, windowed)?, types(of)),
+            Var::Windowed(windowed, of) => {
+                let types = types(of);
+                (self.windowed_aggregation(statement, windowed, types)?, types)
+            }
             Var::Cogrouped(cogrouped, of) => (self.cogrouped(statement, cogrouped)?, types(of)),
             Var::WindowedCogrouped(cogrouped, of) => {
                 (self.windowed_cogrouped(statement, cogrouped)?, types(of))
@@ -176,25 +209,9 @@ impl Building {
     where
         TableOf<K>: From<KTable<K, V>>,
     {
-        let (f, name) = (s(statement, "fn"), named(statement));
-        Ok(match statement["op"].as_str() {
-            Some("count") => {
-                let m = self.materialized_or_serdes::<K, i64>(statement, types, Kept::Rows)?;
-                K::table(grouped.count_with(name, m))
-            }
-            Some("reduce") => {
-                let m = self.materialized_or_serdes::<K, V>(statement, types, Kept::Rows)?;
-                K::table(grouped.reduce_with(reducer(f), name, m))
-            }
-            _ if types.long => {
-                let m = self.materialized_or_serdes::<K, OL>(statement, types, Kept::Rows)?;
-                K::table(grouped.aggregate_with(start::<OL>(statement), aggregator(f), name, m))
-            }
-            _ => {
-                let m = self.materialized_or_serdes::<K, OV>(statement, types, Kept::Rows)?;
-                K::table(grouped.aggregate_with(start::<OV>(statement), aggregator(f), name, m))
-            }
-        })
+        let f = || s(statement, "fn");
+        Ok(aggregated!(self, statement, grouped: KGroupedStream<K, V> => K, (types, Kept::Rows),
+            reduce(reducer(f())), aggregate(aggregator(f()))))
     }
 
     fn aggregate_rows<K: KitKey, V: KitValue>(
@@ -206,27 +223,9 @@ impl Building {
     where
         TableOf<K>: From<KTable<K, V>>,
     {
-        let (add, remove, name) = (s(statement, "fn"), s(statement, "sub"), named(statement));
-        Ok(match statement["op"].as_str() {
-            Some("count") => {
-                let m = self.materialized_or_serdes::<K, i64>(statement, types, Kept::Rows)?;
-                K::table(grouped.count_with(name, m))
-            }
-            Some("reduce") => {
-                let m = self.materialized_or_serdes::<K, V>(statement, types, Kept::Rows)?;
-                K::table(grouped.reduce_with(reducer(add), reducer(remove), name, m))
-            }
-            _ if types.long => {
-                let m = self.materialized_or_serdes::<K, OL>(statement, types, Kept::Rows)?;
-                let (add, remove) = (aggregator(add), aggregator(remove));
-                K::table(grouped.aggregate_with(start::<OL>(statement), add, remove, name, m))
-            }
-            _ => {
-                let m = self.materialized_or_serdes::<K, OV>(statement, types, Kept::Rows)?;
-                let (add, remove) = (aggregator(add), aggregator(remove));
-                K::table(grouped.aggregate_with(start::<OV>(statement), add, remove, name, m))
-            }
-        })
+        let (add, remove) = (|| s(statement, "fn"), || s(statement, "sub"));
+        Ok(aggregated!(self, statement, grouped: KGroupedTable<K, V> => K, (types, Kept::Rows),
+            reduce(reducer(add()), reducer(remove())), aggregate(aggregator(add()), aggregator(remove()))))
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::catalogue;
 use super::program::{Building, Built, ProgramError, Var, ms, named, not_there_yet, opt, s};
-use super::stateful::{Kept, aggregator, reducer, start};
+use super::stateful::{Kept, aggregated, aggregator, reducer, start};
 use super::types::{
     Grouped, GroupedOf, KitKey, KitValue, OK, OL, OV, Serdes, Table, TableOf, Types, WK, by_value, on, typed,
 };
@@ -184,69 +184,34 @@ impl Building {
     }
 
     /// count, reduce and aggregate by windows.
-    pub(super) fn windowed_aggregation(&mut self, statement: &Value, windowed: Windowed) -> Built<Table> {
-        by_value!(Of, windowed, it => match it {
-            WindowedOf::Time(it) => self.by_time(statement, &it),
-            WindowedOf::Session(it) => self.by_session(statement, &it),
-        })
-    }
-
-    fn by_time<V: KitValue>(
+    pub(super) fn windowed_aggregation(
         &mut self,
         statement: &Value,
-        windowed: &TimeWindowedKStream<OK, V>,
+        windowed: Windowed,
+        types: Types,
+    ) -> Built<Table> {
+        let types = stored(types.long);
+        by_value!(Of, windowed, it => self.by_windows(statement, &it, types))
+    }
+
+    fn by_windows<V: KitValue>(
+        &mut self,
+        statement: &Value,
+        windowed: &WindowedOf<V>,
+        types: Types,
     ) -> Built<Table>
     where
         TableOf<WK>: From<KTable<WK, V>>,
     {
-        let (f, name) = (s(statement, "fn"), named(statement));
-        Ok(match statement["op"].as_str() {
-            Some("count") => {
-                let m = self.materialized_or_serdes::<OK, i64>(statement, stored(true), Kept::Windows)?;
-                WK::table(windowed.count_with(name, m))
+        let f = || s(statement, "fn");
+        Ok(match windowed {
+            WindowedOf::Time(it) => {
+                aggregated!(self, statement, it: TimeWindowedKStream<OK, V> => WK, (types, Kept::Windows),
+                    reduce(reducer(f())), aggregate(aggregator(f())))
             }
-            Some("reduce") => {
-                let m = self.materialized_or_serdes::<OK, V>(statement, stored(V::LONG), Kept::Windows)?;
-                WK::table(windowed.reduce_with(reducer(f), name, m))
-            }
-            _ if statement["value_type"] == "long" => {
-                let m = self.materialized_or_serdes::<OK, OL>(statement, stored(true), Kept::Windows)?;
-                WK::table(windowed.aggregate_with(start::<OL>(statement), aggregator(f), name, m))
-            }
-            _ => {
-                let m = self.materialized_or_serdes::<OK, OV>(statement, stored(false), Kept::Windows)?;
-                WK::table(windowed.aggregate_with(start::<OV>(statement), aggregator(f), name, m))
-            }
-        })
-    }
-
-    fn by_session<V: KitValue>(
-        &mut self,
-        statement: &Value,
-        windowed: &SessionWindowedKStream<OK, V>,
-    ) -> Built<Table>
-    where
-        TableOf<WK>: From<KTable<WK, V>>,
-    {
-        let (f, name) = (s(statement, "fn"), named(statement));
-        Ok(match statement["op"].as_str() {
-            Some("count") => {
-                let m = self.materialized_or_serdes::<OK, i64>(statement, stored(true), Kept::Sessions)?;
-                WK::table(windowed.count_with(name, m))
-            }
-            Some("reduce") => {
-                let m = self.materialized_or_serdes::<OK, V>(statement, stored(V::LONG), Kept::Sessions)?;
-                WK::table(windowed.reduce_with(reducer(f), name, m))
-            }
-            _ if statement["value_type"] == "long" => {
-                let m = self.materialized_or_serdes::<OK, OL>(statement, stored(true), Kept::Sessions)?;
-                let (start, merge) = (start::<OL>(statement), merger(statement));
-                WK::table(windowed.aggregate_with(start, aggregator(f), merge, name, m))
-            }
-            _ => {
-                let m = self.materialized_or_serdes::<OK, OV>(statement, stored(false), Kept::Sessions)?;
-                let (start, merge) = (start::<OV>(statement), merger(statement));
-                WK::table(windowed.aggregate_with(start, aggregator(f), merge, name, m))
+            WindowedOf::Session(it) => {
+                aggregated!(self, statement, it: SessionWindowedKStream<OK, V> => WK, (types, Kept::Sessions),
+                    reduce(reducer(f())), aggregate(aggregator(f()), merger(statement)))
             }
         })
     }

@@ -123,6 +123,24 @@ enum AnyShape {
     BySession(BySession),
 }
 
+impl From<OverAllTime> for AnyShape {
+    fn from(shape: OverAllTime) -> Self {
+        AnyShape::OverAllTime(shape)
+    }
+}
+
+impl From<ByTime> for AnyShape {
+    fn from(shape: ByTime) -> Self {
+        AnyShape::ByTime(shape)
+    }
+}
+
+impl From<BySession> for AnyShape {
+    fn from(shape: BySession) -> Self {
+        AnyShape::BySession(shape)
+    }
+}
+
 struct TypedInput<K, V, A> {
     grouped: KGroupedStream<K, V>,
     aggregator: Aggregator<K, V, A>,
@@ -249,11 +267,54 @@ where
     })
 }
 
-impl<K, A> CogroupedKStream<K, A>
-where
-    K: Clone + Send + 'static,
-    A: Clone + Send + 'static,
-{
+/// aggregate of cogrouped streams and its form with a name. `$shape` gives, of the handle, the streams and the shape of the
+/// table; with `$merger` there, it also asks how sessions become one.
+macro_rules! cogrouped_aggregate {
+    (
+        $(#[$doc:meta])*
+        pub fn aggregate($handle:ident $(, $merger:ident)?) -> $row:ty, $shape:expr
+    ) => {
+        impl<K, A> $handle<K, A>
+        where
+            K: Clone + Send + 'static,
+            A: Clone + Send + 'static,
+        {
+            $(#[$doc])*
+            pub fn aggregate<KS, VS>(
+                &self,
+                initializer: impl Fn() -> A + Send + Sync + 'static,
+                $($merger: impl Fn(&K, A, A) -> A + Send + Sync + 'static,)?
+                materialized: Materialized<KS, VS>,
+            ) -> KTable<$row, A>
+            where
+                KS: SerdeOverride<K>,
+                VS: SerdeFor<A>,
+            {
+                self.aggregate_with(initializer, $($merger,)? Named::default(), materialized)
+            }
+
+            /// As [`aggregate`](Self::aggregate), with a name.
+            pub fn aggregate_with<KS, VS>(
+                &self,
+                initializer: impl Fn() -> A + Send + Sync + 'static,
+                $($merger: impl Fn(&K, A, A) -> A + Send + Sync + 'static,)?
+                named: impl Into<Named>,
+                materialized: Materialized<KS, VS>,
+            ) -> KTable<$row, A>
+            where
+                KS: SerdeOverride<K>,
+                VS: SerdeFor<A>,
+            {
+                let (inputs, shape) = $shape(self);
+                let merger = None::<Merger<K, A>> $(.or(Some(Arc::new($merger))))?;
+                let rule = Rule { shape: AnyShape::from(shape), initializer: Arc::new(initializer), merger };
+                inputs.table(&shape, rule, Asked { named: &named.into(), materialized })
+            }
+        }
+    };
+}
+
+cogrouped_aggregate! {
     /// The values of all streams per key in one aggregate: `initializer` gives the first one. Records whose key or value
     /// is null are dropped and counted as dropped. An aggregate that is `None` deletes the row.
     ///
@@ -272,41 +333,13 @@ where
     /// spent.aggregate(|| 0, Materialized::named("spent"));
     /// # builder.build().unwrap();
     /// ```
-    pub fn aggregate<KS, VS>(
-        &self,
-        initializer: impl Fn() -> A + Send + Sync + 'static,
-        materialized: Materialized<KS, VS>,
-    ) -> KTable<K, A>
-    where
-        KS: SerdeOverride<K>,
-        VS: SerdeFor<A>,
-    {
-        self.aggregate_with(initializer, Named::default(), materialized)
-    }
-
-    /// As [`aggregate`](Self::aggregate), with a name.
-    pub fn aggregate_with<KS, VS>(
-        &self,
-        initializer: impl Fn() -> A + Send + Sync + 'static,
-        named: impl Into<Named>,
-        materialized: Materialized<KS, VS>,
-    ) -> KTable<K, A>
-    where
-        KS: SerdeOverride<K>,
-        VS: SerdeFor<A>,
-    {
-        let shape = OverAllTime;
-        let initializer = Arc::new(initializer);
-        let rule = Rule { shape: AnyShape::OverAllTime(shape), initializer, merger: None };
-        self.inputs.table(&shape, rule, Asked { named: &named.into(), materialized })
+    pub fn aggregate(CogroupedKStream) -> K, |it| {
+        let it: &CogroupedKStream<K, A> = it;
+        (&it.inputs, OverAllTime)
     }
 }
 
-impl<K, A> TimeWindowedCogroupedKStream<K, A>
-where
-    K: Clone + Send + 'static,
-    A: Clone + Send + 'static,
-{
+cogrouped_aggregate! {
     /// The values of all streams per key and window in one aggregate: `initializer` gives the first one. Null keys, null
     /// values and late records as for [`TimeWindowedKStream::count`](crate::TimeWindowedKStream::count).
     ///
@@ -327,41 +360,13 @@ where
     /// spent.windowed_by(hourly).aggregate(|| 0, Materialized::named("spent-per-hour"));
     /// # builder.build().unwrap();
     /// ```
-    pub fn aggregate<KS, VS>(
-        &self,
-        initializer: impl Fn() -> A + Send + Sync + 'static,
-        materialized: Materialized<KS, VS>,
-    ) -> KTable<Windowed<K>, A>
-    where
-        KS: SerdeOverride<K>,
-        VS: SerdeFor<A>,
-    {
-        self.aggregate_with(initializer, Named::default(), materialized)
-    }
-
-    /// As [`aggregate`](Self::aggregate), with a name.
-    pub fn aggregate_with<KS, VS>(
-        &self,
-        initializer: impl Fn() -> A + Send + Sync + 'static,
-        named: impl Into<Named>,
-        materialized: Materialized<KS, VS>,
-    ) -> KTable<Windowed<K>, A>
-    where
-        KS: SerdeOverride<K>,
-        VS: SerdeFor<A>,
-    {
-        let shape = ByTime { windows: self.windows, emit: EmitStrategy::default() };
-        let initializer = Arc::new(initializer);
-        let rule = Rule { shape: AnyShape::ByTime(shape), initializer, merger: None };
-        self.cogrouped.inputs.table(&shape, rule, Asked { named: &named.into(), materialized })
+    pub fn aggregate(TimeWindowedCogroupedKStream) -> Windowed<K>, |it| {
+        let it: &TimeWindowedCogroupedKStream<K, A> = it;
+        (&it.cogrouped.inputs, ByTime { windows: it.windows, emit: EmitStrategy::default() })
     }
 }
 
-impl<K, A> SessionWindowedCogroupedKStream<K, A>
-where
-    K: Clone + Send + 'static,
-    A: Clone + Send + 'static,
-{
+cogrouped_aggregate! {
     /// The values of all streams per key and session in one aggregate; see
     /// [`SessionWindowedKStream::aggregate`](crate::SessionWindowedKStream::aggregate) for `merger` and the rules.
     ///
@@ -382,34 +387,8 @@ where
     /// spent.windowed_by(visits).aggregate(|| 0, |_, one, other| one + other, Materialized::named("spent-per-visit"));
     /// # builder.build().unwrap();
     /// ```
-    pub fn aggregate<KS, VS>(
-        &self,
-        initializer: impl Fn() -> A + Send + Sync + 'static,
-        merger: impl Fn(&K, A, A) -> A + Send + Sync + 'static,
-        materialized: Materialized<KS, VS>,
-    ) -> KTable<Windowed<K>, A>
-    where
-        KS: SerdeOverride<K>,
-        VS: SerdeFor<A>,
-    {
-        self.aggregate_with(initializer, merger, Named::default(), materialized)
-    }
-
-    /// As [`aggregate`](Self::aggregate), with a name.
-    pub fn aggregate_with<KS, VS>(
-        &self,
-        initializer: impl Fn() -> A + Send + Sync + 'static,
-        merger: impl Fn(&K, A, A) -> A + Send + Sync + 'static,
-        named: impl Into<Named>,
-        materialized: Materialized<KS, VS>,
-    ) -> KTable<Windowed<K>, A>
-    where
-        KS: SerdeOverride<K>,
-        VS: SerdeFor<A>,
-    {
-        let shape = BySession { windows: self.windows, emit: EmitStrategy::default() };
-        let (initializer, merger): (_, Merger<K, A>) = (Arc::new(initializer), Arc::new(merger));
-        let rule = Rule { shape: AnyShape::BySession(shape), initializer, merger: Some(merger) };
-        self.cogrouped.inputs.table(&shape, rule, Asked { named: &named.into(), materialized })
+    pub fn aggregate(SessionWindowedCogroupedKStream, merger) -> Windowed<K>, |it| {
+        let it: &SessionWindowedCogroupedKStream<K, A> = it;
+        (&it.cogrouped.inputs, BySession { windows: it.windows, emit: EmitStrategy::default() })
     }
 }

@@ -42,11 +42,61 @@ enum Kind {
     Outer,
 }
 
-impl<K, V> KStream<K, V>
-where
-    K: Clone + Send + 'static,
-    V: Clone + Send + 'static,
-{
+/// Joins of two streams, each with its form that takes options and shows the key: what the joiner is given of both sides, and,
+/// of both values, each of which may be missing, what it is called with.
+macro_rules! stream_joins {
+    ($(
+        $(#[$doc:meta])*
+        pub fn $join:ident, $join_with:ident($this:ty, $other:ty), $kind:expr,
+        |$left:ident, $right:ident| ($given_left:expr, $given_right:expr);
+    )+) => {
+        impl<K, V> KStream<K, V>
+        where
+            K: Clone + Send + 'static,
+            V: Clone + Send + 'static,
+        {$(
+            $(#[$doc])*
+            pub fn $join<V2, VO>(
+                &self,
+                other: &KStream<K, V2>,
+                joiner: impl Fn($this, $other) -> VO + Send + Sync + 'static,
+                windows: JoinWindows,
+            ) -> KStream<K, VO>
+            where
+                K: DefaultSerde,
+                V: DefaultSerde,
+                V2: DefaultSerde + Clone + Send,
+                VO: Clone + Send + 'static,
+            {
+                let joined = StreamJoined::<ByType, ByType, ByType>::new();
+                self.$join_with(other, move |_, left, right| joiner(left, right), windows, joined)
+            }
+
+            #[doc = concat!("As [`", stringify!($join), "`](Self::", stringify!($join), "), with options and the key to")]
+            /// look at.
+            pub fn $join_with<V2, VO, KS, VS, VS2>(
+                &self,
+                other: &KStream<K, V2>,
+                joiner: impl Fn(&K, $this, $other) -> VO + Send + Sync + 'static,
+                windows: JoinWindows,
+                joined: StreamJoined<KS, VS, VS2>,
+            ) -> KStream<K, VO>
+            where
+                V2: Clone + Send + 'static,
+                VO: Clone + Send + 'static,
+                KS: SerdeFor<K>,
+                VS: SerdeFor<V>,
+                VS2: SerdeFor<V2>,
+            {
+                let combine: Combine<K, V, V2, VO> =
+                    Arc::new(move |key, $left, $right| Some(joiner(key, $given_left, $given_right)));
+                self.join_streams(other, $kind, combine, windows, joined)
+            }
+        )+}
+    };
+}
+
+stream_joins! {
     /// The pairs of records of two streams that have the same key and are within the window of each other.
     ///
     /// - result: of the same key, with the later of the two timestamps and the headers of the record that came last
@@ -66,41 +116,7 @@ where
     /// views.join_stream(&clicks, |view, click| format!("{view} led to {click}"), within).to("seen-and-clicked");
     /// # builder.build().unwrap();
     /// ```
-    pub fn join_stream<V2, VO>(
-        &self,
-        other: &KStream<K, V2>,
-        joiner: impl Fn(V, V2) -> VO + Send + Sync + 'static,
-        windows: JoinWindows,
-    ) -> KStream<K, VO>
-    where
-        K: DefaultSerde,
-        V: DefaultSerde,
-        V2: DefaultSerde + Clone + Send,
-        VO: Clone + Send + 'static,
-    {
-        let joined = StreamJoined::<ByType, ByType, ByType>::new();
-        self.join_stream_with(other, move |_, left, right| joiner(left, right), windows, joined)
-    }
-
-    /// As [`join_stream`](Self::join_stream), with options and the key to look at.
-    pub fn join_stream_with<V2, VO, KS, VS, VS2>(
-        &self,
-        other: &KStream<K, V2>,
-        joiner: impl Fn(&K, V, V2) -> VO + Send + Sync + 'static,
-        windows: JoinWindows,
-        joined: StreamJoined<KS, VS, VS2>,
-    ) -> KStream<K, VO>
-    where
-        V2: Clone + Send + 'static,
-        VO: Clone + Send + 'static,
-        KS: SerdeFor<K>,
-        VS: SerdeFor<V>,
-        VS2: SerdeFor<V2>,
-    {
-        let combine: Combine<K, V, V2, VO> =
-            Arc::new(move |key, left, right| Some(joiner(key, left?, right?)));
-        self.join_streams(other, Kind::Inner, combine, windows, joined)
-    }
+    pub fn join_stream, join_stream_with(V, V2), Kind::Inner, |left, right| (left?, right?);
 
     /// As [`join_stream`](Self::join_stream), and each record of this stream that had no partner, with `None`, once its
     /// window and grace have passed.
@@ -123,41 +139,7 @@ where
     /// views.left_join_stream(&clicks, text, within).to("seen");
     /// # builder.build().unwrap();
     /// ```
-    pub fn left_join_stream<V2, VO>(
-        &self,
-        other: &KStream<K, V2>,
-        joiner: impl Fn(V, Option<V2>) -> VO + Send + Sync + 'static,
-        windows: JoinWindows,
-    ) -> KStream<K, VO>
-    where
-        K: DefaultSerde,
-        V: DefaultSerde,
-        V2: DefaultSerde + Clone + Send,
-        VO: Clone + Send + 'static,
-    {
-        let joined = StreamJoined::<ByType, ByType, ByType>::new();
-        self.left_join_stream_with(other, move |_, left, right| joiner(left, right), windows, joined)
-    }
-
-    /// As [`left_join_stream`](Self::left_join_stream), with options and the key to look at.
-    pub fn left_join_stream_with<V2, VO, KS, VS, VS2>(
-        &self,
-        other: &KStream<K, V2>,
-        joiner: impl Fn(&K, V, Option<V2>) -> VO + Send + Sync + 'static,
-        windows: JoinWindows,
-        joined: StreamJoined<KS, VS, VS2>,
-    ) -> KStream<K, VO>
-    where
-        V2: Clone + Send + 'static,
-        VO: Clone + Send + 'static,
-        KS: SerdeFor<K>,
-        VS: SerdeFor<V>,
-        VS2: SerdeFor<V2>,
-    {
-        let combine: Combine<K, V, V2, VO> =
-            Arc::new(move |key, left, right| Some(joiner(key, left?, right)));
-        self.join_streams(other, Kind::Left, combine, windows, joined)
-    }
+    pub fn left_join_stream, left_join_stream_with(V, Option<V2>), Kind::Left, |left, right| (left?, right);
 
     /// As [`join_stream`](Self::join_stream), and each record of either stream that had no partner, with `None`, once its
     /// window and grace have passed.
@@ -180,41 +162,14 @@ where
     /// views.outer_join_stream(&clicks, text, within).to("seen");
     /// # builder.build().unwrap();
     /// ```
-    pub fn outer_join_stream<V2, VO>(
-        &self,
-        other: &KStream<K, V2>,
-        joiner: impl Fn(Option<V>, Option<V2>) -> VO + Send + Sync + 'static,
-        windows: JoinWindows,
-    ) -> KStream<K, VO>
-    where
-        K: DefaultSerde,
-        V: DefaultSerde,
-        V2: DefaultSerde + Clone + Send,
-        VO: Clone + Send + 'static,
-    {
-        let joined = StreamJoined::<ByType, ByType, ByType>::new();
-        self.outer_join_stream_with(other, move |_, left, right| joiner(left, right), windows, joined)
-    }
+    pub fn outer_join_stream, outer_join_stream_with(Option<V>, Option<V2>), Kind::Outer, |left, right| (left, right);
+}
 
-    /// As [`outer_join_stream`](Self::outer_join_stream), with options and the key to look at.
-    pub fn outer_join_stream_with<V2, VO, KS, VS, VS2>(
-        &self,
-        other: &KStream<K, V2>,
-        joiner: impl Fn(&K, Option<V>, Option<V2>) -> VO + Send + Sync + 'static,
-        windows: JoinWindows,
-        joined: StreamJoined<KS, VS, VS2>,
-    ) -> KStream<K, VO>
-    where
-        V2: Clone + Send + 'static,
-        VO: Clone + Send + 'static,
-        KS: SerdeFor<K>,
-        VS: SerdeFor<V>,
-        VS2: SerdeFor<V2>,
-    {
-        let combine: Combine<K, V, V2, VO> = Arc::new(move |key, left, right| Some(joiner(key, left, right)));
-        self.join_streams(other, Kind::Outer, combine, windows, joined)
-    }
-
+impl<K, V> KStream<K, V>
+where
+    K: Clone + Send + 'static,
+    V: Clone + Send + 'static,
+{
     fn join_streams<V2, VO, KS, VS, VS2>(
         &self,
         other: &KStream<K, V2>,
