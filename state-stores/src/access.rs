@@ -3,7 +3,7 @@
 
 use crate::change_buffer::{Buffered, ChangeBuffer};
 use crate::contract::StoreContext;
-use crate::key_value::{KeyValueIterator, KeyValueStore};
+use crate::key_value::{KeyValueIterator, KeyValueStore, Pages};
 use crate::session::{SessionIterator, SessionStore};
 use crate::window::{WindowStore, WindowStoreIterator, WindowedIterator};
 use crate::windowed::Windowed;
@@ -94,6 +94,17 @@ impl<K: 'static, V: 'static> StoreAccess<'_, KeyValueStore<K, V>> {
         serde: &P,
     ) -> Result<KeyValueIterator<'_, K, V>, StoreError> {
         self.store.prefix_scan_with(prefix, serde)
+    }
+
+    /// The entries whose key's bytes start with `prefix`, to be read in pages: as a [scan](Self::prefix_scan) between whose
+    /// parts records can be forwarded.
+    pub fn pages(&self, prefix: &[u8]) -> Pages {
+        self.store.pages(prefix)
+    }
+
+    /// The next entries, at most `limit` of them (1 or more); none where `pages` has ended.
+    pub fn next_page(&mut self, pages: &mut Pages, limit: usize) -> Result<Vec<(K, V)>, StoreError> {
+        self.store.next_page(pages, limit)
     }
 
     /// Number of entries, roughly.

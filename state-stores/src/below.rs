@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use crate::contract::{ChangelogId, ChangelogSink, LoggedHeaders, RecordContext, RestoreRecord, StoreSpec};
+use crate::cursor::KeyRange;
 use crate::engine::Engine;
 use crate::expiry::Expiry;
 use crate::keys::KeyLayout;
 use crate::overlay::Overlay;
 use crate::shared_bytes::SharedBytes;
+use crate::time_index;
 use crate::value_format::ValueFormat;
 use crate::versions;
 use crate::{Headers, StoreError};
@@ -21,6 +23,8 @@ pub(crate) struct Below {
     pub(crate) overlay: Overlay,
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) buffer: Vec<u8>,
+    /// Whether it has a second order, by time.
+    pub(crate) is_indexed: bool,
 }
 
 impl Below {
@@ -43,10 +47,38 @@ impl Below {
         {
             return Ok(None);
         }
+        self.read(key)
+    }
+
+    /// What is kept under a key, expired or not.
+    pub(crate) fn read(&mut self, key: &[u8]) -> Result<Option<&[u8]>, StoreError> {
         match self.overlay.get(key) {
             Some(update) => Ok(update),
             None => self.engine.get(key, &mut self.buffer),
         }
+    }
+
+    /// Keeps a value or a tombstone until the commit.
+    fn keep(&mut self, key: &[u8], value: Option<&[u8]>) {
+        if self.overlay.put(key, value) {
+            self.index(key, value.is_some());
+        }
+    }
+
+    /// Adds an entry to the index by time, where there is one, or removes it.
+    fn index(&mut self, key: &[u8], is_there: bool) {
+        if !self.is_indexed {
+            return;
+        }
+        self.buffer.clear();
+        if time_index::index_key(self.layout, key, &mut self.buffer) {
+            self.overlay.put(&self.buffer, is_there.then_some(&[]));
+        }
+    }
+
+    /// The keys that a commit may remove now.
+    pub(crate) fn expired(&self) -> Vec<KeyRange> {
+        self.expiry.as_ref().map_or_else(Vec::new, |expiry| expiry.expired(self.is_indexed))
     }
 
     pub(crate) fn put(
@@ -57,7 +89,7 @@ impl Below {
         value: Option<&[u8]>,
     ) -> Result<(), StoreError> {
         if self.admits(sink, key) {
-            self.overlay.put(key, value);
+            self.keep(key, value);
         }
         self.log(record, sink, key, value)
     }
@@ -69,8 +101,8 @@ impl Below {
         key: &SharedBytes,
         value: Option<&SharedBytes>,
     ) -> Result<(), StoreError> {
-        if self.admits(sink, key) {
-            self.overlay.put_shared(key, value);
+        if self.admits(sink, key) && self.overlay.put_shared(key, value) {
+            self.index(key, value.is_some());
         }
         self.log(record, sink, key, value.map(|value| &**value))
     }
@@ -88,7 +120,7 @@ impl Below {
             _ => true,
         };
         if is_live {
-            self.overlay.put(key, None);
+            self.keep(key, None);
         }
         self.log(record, sink, key, None)
     }
@@ -179,9 +211,11 @@ impl Below {
                 self.buffer.clear();
                 format.begin(record.timestamp, &record.headers, &mut self.buffer);
                 self.buffer.extend_from_slice(value);
-                self.overlay.put(&key, Some(&self.buffer));
+                if self.overlay.put(&key, Some(&self.buffer)) {
+                    self.index(&key, true);
+                }
             }
-            value => self.overlay.put(&key, value),
+            value => self.keep(&key, value),
         }
         Ok(())
     }
@@ -190,7 +224,9 @@ impl Below {
         let mut entries = self.engine.approximate_entries();
         let mut buffer = Vec::new();
         if self.spec.persistent {
-            return entries + self.overlay.len() as u64;
+            // Each has another one in the index, where there is one.
+            let entries = entries + self.overlay.len() as u64;
+            return if self.is_indexed { entries / 2 } else { entries };
         }
         // In memory the number is exact, as the JVM's.
         for (key, value) in self.overlay.iter() {

@@ -174,12 +174,13 @@ impl Engine for OwnEngine {
     fn write_commit(
         &mut self,
         overlay: &Overlay,
-        expired: Option<&[u8]>,
+        expired: &[KeyRange],
         _batch: &mut CommitBatch,
     ) -> Result<(), StoreError> {
         let mut updates = overlay.iter().map(|(key, value)| (&**key, value.map(|value| &**value)));
         self.bytes.write(&mut updates).map_err(failed(&self.name, "write of a commit"))?;
-        match expired {
+        // Its keys are by time, as those in memory, so nothing lies before what has expired.
+        match expired.iter().find_map(|range| range.upper.as_deref()) {
             Some(bound) => {
                 self.bytes.remove_below(bound).map_err(failed(&self.name, "removal of what expired"))
             }
@@ -187,7 +188,7 @@ impl Engine for OwnEngine {
         }
     }
 
-    fn committed(&mut self, overlay: &mut Overlay, _expired: Option<&[u8]>) {
+    fn committed(&mut self, overlay: &mut Overlay, _expired: &[KeyRange]) {
         overlay.clear();
     }
 

@@ -36,7 +36,6 @@ impl KeyRange {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn contains(&self, key: &[u8]) -> bool {
         key >= &*self.lower && self.upper.as_deref().is_none_or(|upper| key < upper)
     }

@@ -24,16 +24,16 @@ pub(crate) trait Engine: Send {
         reverse: bool,
     ) -> Result<Box<dyn Cursor + Send + 'static>, StoreError>;
 
-    /// Adds a commit to the batch: the overlay's updates, then the removal of all keys below `expired`.
+    /// Adds a commit to the batch: the overlay's updates, then the removal of all keys in the `expired` ranges.
     fn write_commit(
         &mut self,
         overlay: &Overlay,
-        expired: Option<&[u8]>,
+        expired: &[KeyRange],
         batch: &mut CommitBatch,
     ) -> Result<(), StoreError>;
 
     /// The batch was written; the engine takes the updates if it has not yet, the overlay is empty afterwards.
-    fn committed(&mut self, overlay: &mut Overlay, expired: Option<&[u8]>);
+    fn committed(&mut self, overlay: &mut Overlay, expired: &[KeyRange]);
 
     /// Number of entries, roughly.
     fn approximate_entries(&self) -> u64;

@@ -4,7 +4,9 @@
 //! retention (`AbstractRocksDBSegmentedBytesStore`, `InMemoryWindowStore`). Removal comes with a commit, so that an
 //! abort brings back what had expired in between.
 
+use crate::cursor::KeyRange;
 use crate::keys::KeyLayout;
+use crate::time_index;
 
 /// See the module.
 pub(crate) struct Expiry {
@@ -105,12 +107,20 @@ impl Expiry {
     }
 
     /// The key below which this commit may remove everything; `None`: nothing new to remove.
-    pub(crate) fn removal_bound(&self) -> Option<[u8; 8]> {
+    fn removal_bound(&self) -> Option<[u8; 8]> {
         if self.layout == KeyLayout::Versions {
             return None; // their keys do not begin with a time
         }
         let least = self.least_live_prefix();
         (least > self.removed_below).then(|| least.to_be_bytes())
+    }
+
+    /// The keys that this commit may remove: those of the store and, if there is one, of its index by time.
+    pub(crate) fn expired(&self, indexed: bool) -> Vec<KeyRange> {
+        let Some(bound) = self.removal_bound() else { return Vec::new() };
+        let entries = KeyRange { lower: Vec::new(), upper: Some(bound.to_vec()) };
+        let index = indexed.then(|| time_index::before(self.live_from()));
+        std::iter::once(entries).chain(index).collect()
     }
 
     pub(crate) fn committed(&mut self) {

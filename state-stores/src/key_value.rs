@@ -96,6 +96,20 @@ impl<K: 'static, V: 'static> Serdes<K, V> {
     }
 }
 
+/// Where a read of a [`KeyValueStore`] in pages stands: made by [`pages`](KeyValueStore::pages).
+#[derive(Debug, Clone)]
+pub struct Pages {
+    /// What is left to read; `None`: nothing.
+    rest: Option<KeyRange>,
+}
+
+impl Pages {
+    /// Whether there is nothing left to read.
+    pub fn ended(&self) -> bool {
+        self.rest.is_none()
+    }
+}
+
 /// Takes every key: key-value stores choose by range alone.
 struct Everything;
 
@@ -252,6 +266,36 @@ impl<K: 'static, V: 'static> KeyValueStore<K, V> {
         let written = serde.serialize(prefix, &mut bytes);
         written.map_err(|source| StoreError::key_serde(&self.serdes.store, source))?;
         self.prefix_scan(&bytes)
+    }
+
+    /// The entries whose key's bytes start with `prefix`, to be read in pages: between two
+    /// [`next_page`](Self::next_page)s the store can be used for something else, and memory holds one page at a time.
+    pub fn pages(&self, prefix: &[u8]) -> Pages {
+        Pages { rest: Some(KeyRange::of_prefix(prefix)) }
+    }
+
+    /// The next entries in key order, at most `limit` of them (1 or more); none where `pages` has ended. Of what is put in
+    /// between, keys still ahead are seen.
+    ///
+    /// # Errors
+    /// As [`range`](Self::range).
+    pub fn next_page(&mut self, pages: &mut Pages, limit: usize) -> Result<Vec<(K, V)>, StoreError> {
+        let mut page = Vec::new();
+        let Some(mut range) = pages.rest.take() else { return Ok(page) };
+        let (_timer, decode) = (self.layers.time(StoreOperation::PrefixScan), self.decode());
+        let mut cursor = self.layers.scan::<Everything>(&range, false, None)?;
+        while let Some((key, value)) = cursor.entry() {
+            if let Some(value) = value {
+                page.push(decode(key, value)?);
+            }
+            if page.len() >= limit.max(1) {
+                range.lower = successor(key.to_vec());
+                pages.rest = Some(range);
+                break;
+            }
+            cursor.advance()?;
+        }
+        Ok(page)
     }
 
     /// Number of entries: exact in memory, an estimate in RocksDB; cached entries do not count.

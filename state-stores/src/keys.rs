@@ -45,12 +45,12 @@ impl Schema {
         }
     }
 
-    fn write_rest(self, rest: u64, out: &mut Vec<u8>) {
+    pub(crate) fn write_rest(self, rest: u64, out: &mut Vec<u8>) {
         let bytes = rest.to_be_bytes();
         out.extend_from_slice(&bytes[bytes.len() - self.rest_bytes()..]);
     }
 
-    fn split_rest(self, bytes: &[u8]) -> Option<(&[u8], u64)> {
+    pub(crate) fn split_rest(self, bytes: &[u8]) -> Option<(&[u8], u64)> {
         let (key, rest) = bytes.split_at_checked(bytes.len().checked_sub(self.rest_bytes())?)?;
         Some((key, rest.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))))
     }
@@ -96,7 +96,7 @@ impl<'a> TimedKey<'a> {
 }
 
 impl KeyLayout {
-    fn schema(self) -> Schema {
+    pub(crate) fn schema(self) -> Schema {
         match self {
             KeyLayout::Segments { schema, .. } | KeyLayout::Times { schema } => schema,
             KeyLayout::Plain | KeyLayout::Versions => Schema::Window,
@@ -170,13 +170,16 @@ impl KeyLayout {
             out.extend_from_slice(changelog);
             return true;
         }
-        let Some(TimedKey { key, time, rest }) = TimedKey::of_changelog(self.schema(), changelog) else {
-            return false;
-        };
+        let Some(key) = TimedKey::of_changelog(self.schema(), changelog) else { return false };
+        self.write_timed_key(&key, out);
+        true
+    }
+
+    /// Appends the engine key of a window or session.
+    pub(crate) fn write_timed_key(self, &TimedKey { key, time, rest }: &TimedKey<'_>, out: &mut Vec<u8>) {
         self.begin_timed_key(time, out);
         out.extend_from_slice(key);
         self.end_timed_key(time, rest, out);
-        true
     }
 
     /// Least of what follows the prefix for keys not below `from` and times not before `time_from`; the latter helps

@@ -25,6 +25,7 @@ use crate::expiry::Expiry;
 use crate::keys::KeyLayout;
 use crate::lru::UseOrder;
 use crate::overlay::Overlay;
+use crate::time_index;
 use crate::timings::{StoreOperation, StoreTimes, Timer};
 use crate::versions::{Sweep, TIME_KEY};
 
@@ -61,7 +62,7 @@ impl Layers {
                 expiry.advance_committed(i64::from_be_bytes(time));
             }
         } else if let Some(expiry) = &mut expiry
-            && let Some((newest, _)) = engine.cursor(&KeyRange::default(), true)?.entry()
+            && let Some((newest, _)) = engine.cursor(&time_index::entries(), true)?.entry()
             && let Some(prefix) = newest.first_chunk()
         {
             expiry.start_at(i64::from_be_bytes(*prefix));
@@ -82,7 +83,9 @@ impl Layers {
         });
         let changelog = env.changelog.filter(|_| spec.logging.is_some());
         let overlay = Overlay::new(Arc::clone(&env.uncommitted));
-        let below = Below { spec, layout, changelog, expiry, overlay, engine, buffer: Vec::new() };
+        let is_indexed = time_index::is_indexed(&spec, layout);
+        let below =
+            Below { spec, layout, changelog, expiry, overlay, engine, buffer: Vec::new(), is_indexed };
         let read_only = env.backend.is_read_only();
         let (sweep, lru) = (Sweep::default(), below.spec.max_entries.map(UseOrder::new));
         Ok(Layers { cache, below, sweep, lru, closed: false, read_only, times: None })
@@ -225,17 +228,21 @@ impl Layers {
         self.scan_from(visible_from, range, reverse, select)
     }
 
-    /// As [`scan`](Self::scan), where everything that is kept is seen, expired or not.
-    pub(crate) fn scan_kept<S: Selection + Send + 'static>(
-        &mut self,
-        range: &KeyRange,
-        select: Option<&dyn Fn(i64) -> S>,
-    ) -> Result<Box<dyn Cursor + Send + '_>, StoreError> {
-        let live_from = self.below.expiry.as_ref().map_or(i64::MIN, Expiry::live_from);
-        self.scan_from(live_from, range, false, select)
+    /// Windows that start before this are hidden from reads; with `expired` only what is not kept any more.
+    pub(crate) fn seen_from(&self, expired: bool) -> i64 {
+        match &self.below.expiry {
+            Some(expiry) if expired => expiry.live_from(),
+            _ => self.below.visible_from(),
+        }
     }
 
-    fn scan_from<S: Selection + Send + 'static>(
+    /// The cached entries of a range in order; `None`: there is no cache.
+    pub(crate) fn cached(&mut self, range: &KeyRange) -> Option<impl Cursor + Send + '_> {
+        self.cache.as_mut().map(|layer| layer.cache.cursor(range, false))
+    }
+
+    /// As [`scan`](Self::scan), of windows that start at `visible_from` or later.
+    pub(crate) fn scan_from<S: Selection + Send + 'static>(
         &mut self,
         visible_from: i64,
         range: &KeyRange,
@@ -308,14 +315,13 @@ impl Layers {
             self.below.keep_time();
         }
         let below = &mut self.below;
-        let expired = below.expiry.as_ref().and_then(Expiry::removal_bound);
-        below.engine.write_commit(&below.overlay, expired.as_ref().map(<[u8; 8]>::as_slice), batch)
+        below.engine.write_commit(&below.overlay, &below.expired(), batch)
     }
 
     pub(crate) fn committed(&mut self) {
         let below = &mut self.below;
-        let expired = below.expiry.as_ref().and_then(Expiry::removal_bound);
-        below.engine.committed(&mut below.overlay, expired.as_ref().map(<[u8; 8]>::as_slice));
+        let expired = below.expired();
+        below.engine.committed(&mut below.overlay, &expired);
         if let Some(expiry) = &mut below.expiry {
             expiry.committed();
         }

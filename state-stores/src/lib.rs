@@ -50,6 +50,7 @@ mod stores;
 mod supplier;
 pub mod testing;
 mod time_buffer;
+mod time_index;
 mod timed;
 mod timestamped;
 mod timings;
@@ -75,9 +76,12 @@ pub use contract::{
     StoreBuilder, StoreContext, StoreEnvironment, StoreKind, StoreSpec, StoreType,
 };
 pub use error::StoreError;
-pub use key_value::{KeyValueIterator, KeyValueStore, TimestampedKeyValueStore};
+pub use key_value::{KeyValueIterator, KeyValueStore, Pages, TimestampedKeyValueStore};
 pub use record::{Header, Headers, Record, ValueAndTimestamp};
-pub use rocks::{BulkRestore, BulkRestored, RocksDbConfigSetter, RocksDbResources, RocksDbSettings, TaskDb};
+pub use rocks::{
+    BulkRestore, BulkRestored, Durations, HitsAndMisses, RocksDbConfigSetter, RocksDbResources,
+    RocksDbSettings, RocksDbStatistics, TaskDb,
+};
 #[cfg(feature = "json")]
 pub use serde::Json;
 pub use serde::{DefaultSerde, DynSerde, ListSerde, Serde, SerdeError};
@@ -86,6 +90,7 @@ pub use shared::{SharedBackend, SharedStores};
 pub use stores::{KeyValueStoreBuilder, SessionStoreBuilder, Stores, WindowStoreBuilder};
 pub use supplier::{BytesStoreSupplier, StoreEngine, SuppliedKind};
 pub use time_buffer::{BufferedRecord, TimeOrderedBuffer, TimeOrderedKey};
+pub use time_index::TimePages;
 pub use timestamped::ValueAndTimestampSerde;
 pub use timings::{OperationTimes, StoreOperation, StoreTimes};
 pub use versioned::{VersionedKeyValueStore, VersionedKeyValueStoreBuilder, VersionedPut, VersionedRecord};

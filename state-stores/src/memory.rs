@@ -19,19 +19,19 @@ pub(crate) struct MemoryEngine {
     entries: Entries,
 }
 
-/// Moves a commit into the entries, and removes all keys below `expired`.
-pub(crate) fn take_commit(entries: &mut Entries, overlay: &mut Overlay, expired: Option<&[u8]>) {
+/// Moves a commit into the entries, and removes all keys in the `expired` ranges.
+pub(crate) fn take_commit(entries: &mut Entries, overlay: &mut Overlay, expired: &[KeyRange]) {
     for (key, value) in overlay.drain() {
         match value {
             Some(value) => entries.insert(key, value),
             None => entries.remove(&key),
         };
     }
-    if let Some(bound) = expired {
-        while let Some(first) = entries.first_entry()
-            && **first.key() < *bound
-        {
-            first.remove();
+    for range in expired.iter().filter(|range| !range.is_empty()) {
+        let bounds = (Bound::Included(&*range.lower), range.upper_bound());
+        let keys: Vec<SharedBytes> = entries.range::<[u8], _>(bounds).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            entries.remove(&key);
         }
     }
 }
@@ -61,14 +61,14 @@ impl Engine for MemoryEngine {
     fn write_commit(
         &mut self,
         _overlay: &Overlay,
-        _expired: Option<&[u8]>,
+        _expired: &[KeyRange],
         _batch: &mut CommitBatch,
     ) -> Result<(), StoreError> {
         // Taken in `committed`: should the batch of the task's other stores fail, this store is not ahead of them.
         Ok(())
     }
 
-    fn committed(&mut self, overlay: &mut Overlay, expired: Option<&[u8]>) {
+    fn committed(&mut self, overlay: &mut Overlay, expired: &[KeyRange]) {
         take_commit(&mut self.entries, overlay, expired);
     }
 

@@ -49,37 +49,46 @@ impl Overlay {
         self.updates.get(slot).map(|(_, update)| update.0.as_deref())
     }
 
-    /// Puts bytes that are not shared yet.
-    pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
-        match self.updates.find(key).and_then(|slot| self.updates.item_mut(slot)) {
+    /// Puts bytes that are not shared yet. Answers whether this layer did not know so far that the key has a value, or
+    /// has none.
+    pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> bool {
+        let is_news = match self.updates.find(key).and_then(|slot| self.updates.item_mut(slot)) {
             Some(update) => {
+                let had_value = update.0.is_some();
                 self.bytes -= update.0.as_ref().map_or(0, |old| old.len());
                 self.bytes += value.map_or(0, <[u8]>::len);
                 overwrite(&mut update.0, value);
+                had_value != value.is_some()
             }
             None => {
                 self.bytes += key.len() + value.map_or(0, <[u8]>::len) + ENTRY_OVERHEAD_BYTES;
                 self.updates.insert_new(key.into(), Update(value.map(Into::into)));
+                true
             }
-        }
+        };
         self.report(REPORT_STEP_BYTES);
+        is_news
     }
 
-    /// Puts bytes that the cache holds: they are shared, not copied.
-    pub(crate) fn put_shared(&mut self, key: &SharedBytes, value: Option<&SharedBytes>) {
+    /// As [`put`](Self::put), of bytes that the cache holds: they are shared, not copied.
+    pub(crate) fn put_shared(&mut self, key: &SharedBytes, value: Option<&SharedBytes>) -> bool {
         let value_bytes = value.map_or(0, |value| value.len());
-        match self.updates.find(key).and_then(|slot| self.updates.item_mut(slot)) {
+        let is_news = match self.updates.find(key).and_then(|slot| self.updates.item_mut(slot)) {
             Some(update) => {
+                let had_value = update.0.is_some();
                 self.bytes -= update.0.as_ref().map_or(0, |old| old.len());
                 self.bytes += value_bytes;
                 update.0 = value.cloned();
+                had_value != value.is_some()
             }
             None => {
                 self.bytes += key.len() + value_bytes + ENTRY_OVERHEAD_BYTES;
                 self.updates.insert_new(key.clone(), Update(value.cloned()));
+                true
             }
-        }
+        };
         self.report(REPORT_STEP_BYTES);
+        is_news
     }
 
     fn report(&mut self, step: usize) {

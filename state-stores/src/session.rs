@@ -11,7 +11,8 @@ use crate::engine::Engine;
 use crate::key_value::Serdes;
 use crate::keys::TimedKey;
 use crate::rocks::BulkRestored;
-use crate::timed::{TimedStore, timed_store_methods};
+use crate::time_index::TimePages;
+use crate::timed::{TimedStore, timed_reads, timed_store_methods};
 use crate::view::{ReadView, StoreIterator};
 use crate::windowed::{Window, Windowed};
 use crate::{DynSerde, StoreError};
@@ -123,86 +124,54 @@ impl<K: 'static, V: 'static> SessionStore<K, V> {
         self.backward_find_sessions_range(from, to, 0, i64::MAX)
     }
 
-    /// Sessions of a key that end at `earliest_end` or later and start at `latest_start` or earlier (ms): those that
-    /// overlap the time between the two, by end and start.
-    ///
-    /// # Errors
-    /// As [`fetch`](Self::fetch).
-    pub fn find_sessions(
-        &mut self,
-        key: &K,
-        earliest_end: i64,
-        latest_start: i64,
-    ) -> Result<SessionIterator<'_, K, V>, StoreError> {
-        let query = self.timed.of_key(key, earliest_end, i64::MAX)?.started_by(latest_start);
-        self.timed.scan(&query, false, session)
-    }
+    timed_reads! {
+        /// Sessions of a key that end at `earliest_end` or later and start at `latest_start` or earlier (ms): those that
+        /// overlap the time between the two, by end and start.
+        ///
+        /// # Errors
+        /// As [`fetch`](Self::fetch).
+        pub fn find_sessions, backward_find_sessions(
+            key: &K,
+            earliest_end: i64,
+            latest_start: i64,
+        ) -> SessionIterator<'_, K, V>,
+        |store| store.timed.of_key(key, earliest_end, i64::MAX).map(|query| query.started_by(latest_start)) => session;
 
-    /// As [`find_sessions`](Self::find_sessions), in reverse.
-    ///
-    /// # Errors
-    /// As [`fetch`](Self::fetch).
-    pub fn backward_find_sessions(
-        &mut self,
-        key: &K,
-        earliest_end: i64,
-        latest_start: i64,
-    ) -> Result<SessionIterator<'_, K, V>, StoreError> {
-        let query = self.timed.of_key(key, earliest_end, i64::MAX)?.started_by(latest_start);
-        self.timed.scan(&query, true, session)
-    }
-
-    /// As [`find_sessions`](Self::find_sessions), of the keys from `from` to `to`.
-    ///
-    /// # Errors
-    /// As [`fetch`](Self::fetch).
-    pub fn find_sessions_range(
-        &mut self,
-        from: Option<&K>,
-        to: Option<&K>,
-        earliest_end: i64,
-        latest_start: i64,
-    ) -> Result<SessionIterator<'_, K, V>, StoreError> {
-        let query = self.timed.of_keys(from, to, earliest_end, i64::MAX)?.started_by(latest_start);
-        self.timed.scan(&query, false, session)
-    }
-
-    /// As [`find_sessions_range`](Self::find_sessions_range), in reverse.
-    ///
-    /// # Errors
-    /// As [`fetch`](Self::fetch).
-    pub fn backward_find_sessions_range(
-        &mut self,
-        from: Option<&K>,
-        to: Option<&K>,
-        earliest_end: i64,
-        latest_start: i64,
-    ) -> Result<SessionIterator<'_, K, V>, StoreError> {
-        let query = self.timed.of_keys(from, to, earliest_end, i64::MAX)?.started_by(latest_start);
-        self.timed.scan(&query, true, session)
+        /// As [`find_sessions`](Self::find_sessions), of the keys from `from` to `to`.
+        ///
+        /// # Errors
+        /// As [`fetch`](Self::fetch).
+        pub fn find_sessions_range, backward_find_sessions_range(
+            from: Option<&K>,
+            to: Option<&K>,
+            earliest_end: i64,
+            latest_start: i64,
+        ) -> SessionIterator<'_, K, V>,
+        |store| {
+            let query = store.timed.of_keys(from, to, earliest_end, i64::MAX);
+            query.map(|query| query.started_by(latest_start))
+        } => session;
     }
 
     /// The sessions of all keys that end from `earliest_end` to `latest_end`, in the order of time that the JVM's stores
-    /// for final results have: in RocksDB by end, start and key, in memory by end, key and start. In RocksDB sessions
-    /// that have expired are among them as long as their segment lives.
+    /// for final results have: in RocksDB by end, start and key, in memory by end, key and start; to be read with
+    /// [`next_page_by_time`](Self::next_page_by_time). In RocksDB sessions that have expired are among them as long as
+    /// their segment lives. A store that was built
+    /// [for final results](crate::SessionStoreBuilder::for_final_results) reads no more than these.
+    pub fn by_time(&self, earliest_end: i64, latest_end: i64) -> TimePages {
+        TimePages::new(earliest_end, latest_end)
+    }
+
+    /// The next sessions, about `limit` of them: none where `pages` has ended. The store may change in between.
     ///
     /// # Errors
     /// As [`fetch`](Self::fetch).
-    pub fn fetch_all_by_time(
+    pub fn next_page_by_time(
         &mut self,
-        earliest_end: i64,
-        latest_end: i64,
+        pages: &mut TimePages,
+        limit: usize,
     ) -> Result<Vec<(Windowed<K>, V)>, StoreError> {
-        let by_time = self.timed.layers.layout().is_by_time();
-        let query = self.timed.of_keys(None, None, earliest_end, latest_end)?;
-        if query.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut found = self.timed.scan_kept(&query, session)?.collect::<Result<Vec<_>, _>>()?;
-        if !by_time {
-            found.sort_by_key(|(session, _)| (session.window.end, session.window.start));
-        }
-        Ok(found)
+        self.timed.next_page_by_time(pages, limit, true, session)
     }
 
     timed_store_methods!();

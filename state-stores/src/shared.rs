@@ -95,14 +95,14 @@ impl Engine for SharedMemoryEngine {
     fn write_commit(
         &mut self,
         _overlay: &Overlay,
-        _expired: Option<&[u8]>,
+        _expired: &[KeyRange],
         _batch: &mut CommitBatch,
     ) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn committed(&mut self, overlay: &mut Overlay, expired: Option<&[u8]>) {
-        if overlay.len() > 0 || expired.is_some() {
+    fn committed(&mut self, overlay: &mut Overlay, expired: &[KeyRange]) {
+        if overlay.len() > 0 || !expired.is_empty() {
             take_commit(&mut self.entries.write(), overlay, expired);
         }
     }

@@ -8,6 +8,7 @@ use crate::engine::Engine;
 use crate::key_value::Serdes;
 use crate::keys::TimedKey;
 use crate::layers::Layers;
+use crate::time_index::TimePages;
 use crate::timings::StoreOperation;
 use crate::view::{Decode, Entries, ReadView, StoreIterator};
 use crate::window_query::{Keys, WindowQuery};
@@ -124,18 +125,19 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         Ok(Box::new(Entries::new(cursor, decode).timed(timer)))
     }
 
-    /// As [`scan`](Self::scan), where everything that is kept is seen, expired or not.
-    pub(crate) fn scan_kept<T>(
+    /// The next entries in the order of time, about `limit` of them; with `expired` those too that are only kept on.
+    pub(crate) fn next_page_by_time<T>(
         &mut self,
-        query: &WindowQuery,
+        pages: &mut TimePages,
+        limit: usize,
+        expired: bool,
         item: impl Fn(&Serdes<K, V>, TimedKey<'_>, &[u8]) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<StoreIterator<'_, T>, StoreError>
-    where
-        T: 'static,
-    {
+    ) -> Result<Vec<T>, StoreError> {
+        let _timer = self.layers.time(StoreOperation::Fetch);
+        let seen_from = self.layers.seen_from(expired);
+        let rows = self.layers.next_page_by_time(pages, limit, seen_from)?;
         let decode = self.decode(item);
-        let cursor = self.layers.scan_kept(&query.range(), Some(&|time| query.starting_from(time)))?;
-        Ok(Box::new(Entries::new(cursor, decode)))
+        rows.iter().map(|(key, value)| decode(key, value)).collect()
     }
 
     /// As [`scan`](Self::scan), of the entries as they are now, for another thread.
@@ -179,6 +181,34 @@ impl<K: 'static, V: 'static> TimedStore<K, V> {
         }))
     }
 }
+
+/// Reads of a typed store over a [`TimedStore`], each with its form in reverse: `$query` is what it asks for, `$item` what it
+/// makes of each entry, both of the store `$store`.
+macro_rules! timed_reads {
+    ($(
+        $(#[$doc:meta])*
+        pub fn $read:ident, $backward:ident($($argument:ident: $type:ty),+ $(,)?) -> $iterator:ty,
+        |$store:ident| $query:expr => $item:expr;
+    )+) => {$(
+        $(#[$doc])*
+        pub fn $read(&mut self, $($argument: $type),+) -> Result<$iterator, StoreError> {
+            let $store = self;
+            let (query, item) = ($query?, $item);
+            $store.timed.scan(&query, false, item)
+        }
+
+        #[doc = concat!("As [`", stringify!($read), "`](Self::", stringify!($read), "), in reverse.")]
+        ///
+        /// # Errors
+        #[doc = concat!("As [`", stringify!($read), "`](Self::", stringify!($read), ").")]
+        pub fn $backward(&mut self, $($argument: $type),+) -> Result<$iterator, StoreError> {
+            let $store = self;
+            let (query, item) = ($query?, $item);
+            $store.timed.scan(&query, true, item)
+        }
+    )+};
+}
+pub(crate) use timed_reads;
 
 /// What window and session stores tell of themselves; their [`TimedStore`] is in a field `timed`.
 macro_rules! timed_store_methods {

@@ -213,7 +213,9 @@ impl Layers {
                 row_value(flag, value, &mut below.buffer);
                 below.overlay.put(&row, Some(&below.buffer));
             }
-            None => below.overlay.put(&row, None),
+            None => {
+                below.overlay.put(&row, None);
+            }
         }
         if let (true, Some((newest, _)), Some(flag)) = (effect.ties_newest, newest, alone.first_mut()) {
             *flag = PRESENT;

@@ -11,7 +11,8 @@ use crate::engine::Engine;
 use crate::key_value::Serdes;
 use crate::keys::{MAX_SEQ, TimedKey};
 use crate::rocks::BulkRestored;
-use crate::timed::{TimedStore, timed_store_methods};
+use crate::time_index::TimePages;
+use crate::timed::{TimedStore, timed_reads, timed_store_methods};
 use crate::view::{ReadView, StoreIterator};
 use crate::windowed::{Window, Windowed};
 use crate::{DynSerde, StoreError, ValueAndTimestamp};
@@ -75,58 +76,26 @@ impl<K: 'static, V: 'static> WindowStore<K, V> {
         self.timed.get(key, window_start, u64::from(self.seq))
     }
 
-    /// Values of a key in windows that start from `from` to `to` (ms, both included), earliest first.
-    ///
-    /// # Errors
-    /// [`StoreError::Serde`] and those of the database, also in the iterator.
-    pub fn fetch(&mut self, key: &K, from: i64, to: i64) -> Result<WindowStoreIterator<'_, V>, StoreError> {
-        let query = self.timed.of_key(key, from, to)?;
-        self.timed.scan(&query, false, started)
-    }
+    timed_reads! {
+        /// Values of a key in windows that start from `from` to `to` (ms, both included), earliest first.
+        ///
+        /// # Errors
+        /// [`StoreError::Serde`] and those of the database, also in the iterator.
+        pub fn fetch, backward_fetch(key: &K, from: i64, to: i64) -> WindowStoreIterator<'_, V>,
+        |store| store.timed.of_key(key, from, to) => started;
 
-    /// As [`fetch`](Self::fetch), latest first.
-    ///
-    /// # Errors
-    /// As [`fetch`](Self::fetch).
-    pub fn backward_fetch(
-        &mut self,
-        key: &K,
-        from: i64,
-        to: i64,
-    ) -> Result<WindowStoreIterator<'_, V>, StoreError> {
-        let query = self.timed.of_key(key, from, to)?;
-        self.timed.scan(&query, true, started)
-    }
-
-    /// Values of the keys from `key_from` to `key_to` (both included; `None`: no bound) in windows that start from
-    /// `from` to `to`.
-    ///
-    /// # Errors
-    /// As [`fetch`](Self::fetch).
-    pub fn fetch_range(
-        &mut self,
-        key_from: Option<&K>,
-        key_to: Option<&K>,
-        from: i64,
-        to: i64,
-    ) -> Result<WindowedIterator<'_, K, V>, StoreError> {
-        let query = self.timed.of_keys(key_from, key_to, from, to)?;
-        self.timed.scan(&query, false, windowed(self.window_size_ms))
-    }
-
-    /// As [`fetch_range`](Self::fetch_range), in reverse.
-    ///
-    /// # Errors
-    /// As [`fetch`](Self::fetch).
-    pub fn backward_fetch_range(
-        &mut self,
-        key_from: Option<&K>,
-        key_to: Option<&K>,
-        from: i64,
-        to: i64,
-    ) -> Result<WindowedIterator<'_, K, V>, StoreError> {
-        let query = self.timed.of_keys(key_from, key_to, from, to)?;
-        self.timed.scan(&query, true, windowed(self.window_size_ms))
+        /// Values of the keys from `key_from` to `key_to` (both included; `None`: no bound) in windows that start from
+        /// `from` to `to`.
+        ///
+        /// # Errors
+        /// As [`fetch`](Self::fetch).
+        pub fn fetch_range, backward_fetch_range(
+            key_from: Option<&K>,
+            key_to: Option<&K>,
+            from: i64,
+            to: i64,
+        ) -> WindowedIterator<'_, K, V>,
+        |store| store.timed.of_keys(key_from, key_to, from, to) => windowed(store.window_size_ms);
     }
 
     /// Values of all keys in windows that start from `from` to `to`.
@@ -208,18 +177,22 @@ impl<K: 'static, V: 'static> WindowStore<K, V> {
     }
 
     /// The windows that start from `from` to `to` in the order of their starts, then of their keys, whatever the order
-    /// of the store is.
+    /// of the store is; to be read with [`next_page_by_time`](Self::next_page_by_time). A store that was built
+    /// [for final results](crate::WindowStoreBuilder::for_final_results) reads no more than these.
+    pub fn by_time(&self, from: i64, to: i64) -> TimePages {
+        TimePages::new(from, to)
+    }
+
+    /// The next windows, about `limit` of them: none where `pages` has ended. The store may change in between.
     ///
     /// # Errors
     /// As [`fetch`](Self::fetch).
-    pub fn fetch_all_by_time(&mut self, from: i64, to: i64) -> Result<Vec<(Windowed<K>, V)>, StoreError> {
-        let by_time = self.timed.layers.layout().is_by_time();
-        let mut found = self.fetch_all(from, to)?.collect::<Result<Vec<_>, _>>()?;
-        if !by_time {
-            // A segment is in the order of its keys, and windows of a later segment start later.
-            found.sort_by_key(|(windowed, _)| windowed.window.start);
-        }
-        Ok(found)
+    pub fn next_page_by_time(
+        &mut self,
+        pages: &mut TimePages,
+        limit: usize,
+    ) -> Result<Vec<(Windowed<K>, V)>, StoreError> {
+        self.timed.next_page_by_time(pages, limit, false, windowed(self.window_size_ms))
     }
 }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
+use crate::testing::NoChangelog;
 use crate::{
-    BulkRestore, KeyValueStore, RestoreRecord, RocksDbConfigSetter, RocksDbResources, RocksDbSettings,
-    StateStore, StoreBuilder, StoreEnvironment, StoreError, StoreSpec, Stores, TaskBackend, TaskDb,
-    ValueAndTimestamp,
+    BulkRestore, KeyValueStore, RecordContext, RestoreRecord, RocksDbConfigSetter, RocksDbResources,
+    RocksDbSettings, StateStore, StoreBuilder, StoreContext, StoreEnvironment, StoreError, StoreSpec, Stores,
+    TaskBackend, TaskDb, ValueAndTimestamp,
 };
 
 const TOPIC: &str = "app-counts-changelog";
@@ -84,6 +85,60 @@ fn a_bulk_restore_of_windows_drops_what_has_expired_and_tells_the_time() {
     assert_eq!(starts(&mut store), [200_000, 250_000]);
     let mut reopened = builder.build(&environment(&backend)).unwrap();
     assert_eq!(starts(&mut reopened), [200_000, 250_000], "the expired ones are gone from the database");
+}
+
+/// Closed windows are found through the index, so a restore has to make it.
+#[test]
+fn a_bulk_restore_makes_the_index_by_time() {
+    let directory = TempDir::new().unwrap();
+    let builder = Stores::window::<String, i64>("windows", 100_000, 10).for_final_results();
+    let backend = open(&directory, &[builder.spec()]).unwrap();
+    let mut restore = BulkRestore::new(&backend, &builder.spec(), 1 << 20).unwrap();
+    for (name, start) in [(b"b", 0i64), (b"a", 250_000), (b"b", 200_000), (b"a", 200_010), (b"c", 200_000)] {
+        let key = [name.as_slice(), &start.to_be_bytes(), &[0; 4]].concat();
+        // One of them was deleted.
+        let value = (start != 200_010).then(|| start.to_be_bytes());
+        restore.push(&record(&key, value.as_ref().map(<[u8; 8]>::as_slice), start)).unwrap();
+    }
+    let restored = restore.finish(TOPIC, 0, 5).unwrap();
+    let mut store = builder.build(&environment(&backend)).unwrap();
+    store.bulk_restored(&restored);
+    assert_eq!(store.observed_stream_time(), 250_000, "the index is behind the windows and tells no time");
+    let mut pages = store.by_time(0, i64::MAX);
+    let found = store.next_page_by_time(&mut pages, 10).unwrap();
+    let found: Vec<_> = found.iter().map(|(found, start)| (&*found.key, *start)).collect();
+    assert_eq!(found, [("b", 200_000), ("c", 200_000), ("a", 250_000)]);
+}
+
+/// Level DEBUG shows what RocksDB counts; below it, nothing may be counted.
+#[test]
+fn rocksdb_counts_where_it_is_asked_to() {
+    for counts in [true, false] {
+        let directory = TempDir::new().unwrap();
+        let builder = Stores::key_value::<String, i64>("counts");
+        let settings = RocksDbSettings { statistics: counts, ..RocksDbSettings::default() };
+        let resources = RocksDbResources::new(settings);
+        let db = Arc::new(TaskDb::open(directory.path(), &[builder.spec()], &resources, None).unwrap());
+        let backend = TaskBackend::Rocks(Arc::clone(&db));
+        let mut store = builder.build(&environment(&backend)).unwrap();
+        let (context, mut changelog) = (RecordContext::default(), NoChangelog);
+        let mut cx = StoreContext { record: &context, changelog: &mut changelog };
+        store.put(&mut cx, &"a".to_owned(), Some(&1)).unwrap();
+        let mut batch = backend.new_batch();
+        store.write_commit(&mut batch).unwrap();
+        backend.write(batch).unwrap();
+        store.committed();
+        assert_eq!(store.get(&"a".to_owned()).unwrap(), Some(1));
+        let counted = db.statistics();
+        assert_eq!(counted.is_some(), counts);
+        if let Some(counted) = counted {
+            assert!(counted.bytes_written > 0 && counted.memtable.hits > 0, "{counted:?}");
+        }
+        db.flush().unwrap();
+        if let Some(counted) = db.statistics() {
+            assert!(counted.memtable_bytes_flushed > 0 && counted.memtable_flush.max > 0.0, "{counted:?}");
+        }
+    }
 }
 
 #[test]

@@ -142,6 +142,13 @@ impl Check {
     fn check_prefix(&mut self, prefix: &Key, reverse: bool) {
         let expected = self.expected(|key| key.starts_with(prefix), reverse);
         let store = self.task.access().0;
+        if !reverse {
+            let (mut pages, mut read) = (store.pages(prefix), Vec::new());
+            while !pages.ended() {
+                read.extend(store.next_page(&mut pages, 2).unwrap());
+            }
+            assert_eq!(read, expected, "in pages");
+        }
         let entries = if reverse { store.reverse_prefix_scan(prefix) } else { store.prefix_scan(prefix) };
         let entries: Result<Vec<_>, _> = entries.unwrap().collect();
         assert_eq!(entries.unwrap(), expected);

@@ -1,6 +1,7 @@
 //! One suite for every engine, with and without cache: random operations against a plain model, restarts and crashes
 //! among them, by the protocol that the core follows.
 
+mod by_time;
 mod crash;
 mod database;
 mod headers;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ::rocksdb::{IngestExternalFileOptions, Options, SstFileWriter, WriteBatch};
 
 use super::db::TaskDb;
-use super::engine::RocksCursor;
+use super::engine::{RocksCursor, delete_ranges};
 use super::meta::{CHANGELOG_OFFSET, partition_key};
 use crate::StoreError;
 use crate::backend::TaskBackend;
@@ -20,6 +20,7 @@ use crate::contract::{RestoreRecord, StoreSpec};
 use crate::cursor::{Cursor, KeyRange};
 use crate::expiry::Expiry;
 use crate::keys::KeyLayout;
+use crate::time_index;
 use crate::value_format::ValueFormat;
 use crate::versions::{self, History};
 
@@ -124,6 +125,12 @@ impl BulkRestore {
                 return Ok(());
             }
             self.chunk.push(&self.key_buffer, &self.before_value, value);
+            if self.is_indexed() {
+                let mut index_key = Vec::with_capacity(self.key_buffer.len() + 1);
+                if time_index::index_key(self.layout, &self.key_buffer, &mut index_key) {
+                    self.chunk.push(&index_key, &[], value.map(|_| &[][..]));
+                }
+            }
         } else {
             self.chunk.push(key, &self.before_value, value);
         }
@@ -138,9 +145,8 @@ impl BulkRestore {
     pub fn finish(mut self, topic: &str, partition: i32, offset: i64) -> Result<BulkRestored, StoreError> {
         self.ingest()?;
         let mut batch = WriteBatch::default();
-        if let Some(bound) = self.expiry.as_ref().and_then(Expiry::removal_bound) {
-            batch.delete_range_cf(self.db.family(&self.spec.name)?, &[][..], &bound[..]);
-        }
+        let expired = self.expiry.as_ref().map_or_else(Vec::new, |expiry| expiry.expired(self.is_indexed()));
+        delete_ranges(&mut batch, self.db.family(&self.spec.name)?, &expired);
         if let (KeyLayout::Versions, Some(expiry)) = (self.layout, &self.expiry) {
             let family = self.db.family(&self.spec.name)?;
             batch.put_cf(family, versions::TIME_KEY, expiry.observed().to_be_bytes());
@@ -153,6 +159,10 @@ impl BulkRestore {
         let _ = std::fs::remove_dir(self.db.ingest_directory());
         let stream_time = self.expiry.as_ref().map_or(-1, Expiry::observed);
         Ok(BulkRestored { records: self.records, stream_time })
+    }
+
+    fn is_indexed(&self) -> bool {
+        time_index::is_indexed(&self.spec, self.layout)
     }
 
     /// A restore that was broken off leaves keys whose tombstones the changelog may have lost since.

@@ -30,6 +30,8 @@ pub struct TaskDb {
     path: PathBuf,
     resources: Arc<RocksDbResources>,
     setter: Option<Arc<dyn RocksDbConfigSetter>>,
+    /// The options it was opened with: they are what shows RocksDB's statistics.
+    options: Options,
     families: Vec<String>,
     unknown_stores: Vec<String>,
     unflushed: AtomicU64,
@@ -85,6 +87,7 @@ impl TaskDb {
             path: path.to_owned(),
             resources: Arc::clone(resources),
             setter,
+            options,
             families,
             unknown_stores,
             unflushed: AtomicU64::new(0),
@@ -162,6 +165,11 @@ impl TaskDb {
     pub fn property(&self, store: &str, property: &str) -> Option<u64> {
         let family = self.db.cf_handle(store)?;
         self.db.property_int_value_cf(family, &format!("rocksdb.{property}")).ok().flatten()
+    }
+
+    /// The options that show the statistics, if there are any.
+    pub(super) fn counting(&self) -> Option<&Options> {
+        self.resources.settings.statistics.then_some(&self.options)
     }
 
     /// Writes memtables to disk: what is committed now survives a crash. To be called at close; commits do it on

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::rocksdb::{DBRawIterator, ReadOptions, properties};
+use ::rocksdb::{ColumnFamily, DBRawIterator, ReadOptions, WriteBatch, properties};
 use self_cell::self_cell;
 
 use super::db::TaskDb;
@@ -61,7 +61,7 @@ impl Engine for RocksEngine {
     fn write_commit(
         &mut self,
         overlay: &Overlay,
-        expired: Option<&[u8]>,
+        expired: &[KeyRange],
         batch: &mut CommitBatch,
     ) -> Result<(), StoreError> {
         let family = self.db.family(&self.store)?;
@@ -75,14 +75,12 @@ impl Engine for RocksEngine {
                 None => writes.delete_cf(family, key),
             }
         }
-        if let Some(bound) = expired {
-            writes.delete_range_cf(family, &[][..], bound);
-        }
+        delete_ranges(writes, family, expired);
         *updates += overlay.len() as u64;
         Ok(())
     }
 
-    fn committed(&mut self, overlay: &mut Overlay, _expired: Option<&[u8]>) {
+    fn committed(&mut self, overlay: &mut Overlay, _expired: &[KeyRange]) {
         overlay.clear();
     }
 
@@ -90,6 +88,15 @@ impl Engine for RocksEngine {
         let Ok(family) = self.db.family(&self.store) else { return 0 };
         let estimate = self.db.db.property_int_value_cf(family, properties::ESTIMATE_NUM_KEYS);
         estimate.ok().flatten().unwrap_or(0)
+    }
+}
+
+/// Adds the removal of all keys in the ranges.
+pub(super) fn delete_ranges(writes: &mut WriteBatch, family: &ColumnFamily, ranges: &[KeyRange]) {
+    for range in ranges {
+        if let Some(upper) = &range.upper {
+            writes.delete_range_cf(family, &range.lower, upper);
+        }
     }
 }
 

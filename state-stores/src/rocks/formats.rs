@@ -11,6 +11,7 @@ use crate::building::layout_of;
 use crate::contract::{StoreKind, StoreSpec};
 use crate::cursor::successor;
 use crate::keys::KeyLayout;
+use crate::time_index::is_indexed;
 
 /// What distinguishes the formats, as text; it is compared, never taken apart.
 fn format_of(spec: &StoreSpec) -> String {
@@ -23,12 +24,14 @@ fn format_of(spec: &StoreSpec) -> String {
         }
         StoreKind::SessionWithHeaders => "headers and values",
     };
-    match layout_of(spec) {
+    let layout = layout_of(spec);
+    let index = if is_indexed(spec, layout) { ", indexed by time" } else { "" };
+    match layout {
         KeyLayout::Segments { interval_ms, .. } if spec.kind.is_session() => {
-            format!("{values} by sessions in segments of {interval_ms} ms")
+            format!("{values} by sessions in segments of {interval_ms} ms{index}")
         }
         KeyLayout::Segments { interval_ms, .. } => {
-            format!("{values} by windows in segments of {interval_ms} ms")
+            format!("{values} by windows in segments of {interval_ms} ms{index}")
         }
         KeyLayout::Plain | KeyLayout::Times { .. } | KeyLayout::Versions => format!("{values} by key"),
     }

@@ -7,8 +7,10 @@ mod error;
 mod formats;
 pub(crate) mod meta;
 mod options;
+mod statistics;
 
 pub use bulk::{BulkRestore, BulkRestored};
 pub use db::TaskDb;
 pub(crate) use engine::RocksEngine;
 pub use options::{RocksDbConfigSetter, RocksDbResources, RocksDbSettings};
+pub use statistics::{Durations, HitsAndMisses, RocksDbStatistics};

@@ -11,6 +11,8 @@ use ::rocksdb::{
     WriteBufferManager,
 };
 
+use super::statistics;
+
 /// A user's hook on the options of a store's column family (`rocksdb.config.setter`). It runs after the defaults are
 /// set; what the library relies on (atomic flush, no write-ahead log) is not within its reach.
 pub trait RocksDbConfigSetter: Send + Sync {
@@ -35,6 +37,9 @@ pub struct RocksDbSettings {
     /// Time after which memtables with updates are flushed: a quiet store's offset must not fall behind the retention
     /// of its changelog. Default 5 minutes.
     pub flush_after: Duration,
+    /// Whether RocksDB counts what it does ([`TaskDb::statistics`](crate::TaskDb::statistics)), which slows it down a
+    /// little. Default no.
+    pub statistics: bool,
 }
 
 impl Default for RocksDbSettings {
@@ -43,6 +48,7 @@ impl Default for RocksDbSettings {
             memory_bytes: 64 * 1024 * 1024,
             flush_after_records: 1_000_000,
             flush_after: Duration::from_secs(5 * 60),
+            statistics: false,
         }
     }
 }
@@ -96,6 +102,9 @@ impl RocksDbResources {
         options.set_max_log_file_size(1024 * 1024);
         options.set_stats_dump_period_sec(0);
         options.set_skip_stats_update_on_db_open(true);
+        if self.settings.statistics {
+            statistics::enable(&mut options);
+        }
         options
     }
 

@@ -12,6 +12,7 @@ mod queries;
 mod quiet_inputs;
 mod rebalance;
 mod recorder;
+mod restored_windows;
 mod stuck;
 mod topologies;
 mod word_count;

@@ -10,6 +10,13 @@ use kstreams_state_stores::{Headers, Record, Windowed};
 
 use crate::table::Change;
 
+/// How many results are read at once: any number may close together, and what is read has to be out of the store before it
+/// is forwarded.
+pub(crate) const PAGE: usize = 1024;
+
+/// Results with their timestamps.
+pub(crate) type Page<K, A> = Vec<(Windowed<K>, A, i64)>;
+
 /// The close time before anything was emitted.
 const NEVER: i64 = -1;
 
@@ -49,17 +56,22 @@ impl FinalResults {
         (self.last_close_time != NEVER).then_some(self.last_close_time)
     }
 
-    /// Emits the results of windows that closed by `close_time`; each comes with its timestamp.
+    /// Emits the results of windows that closed by `close_time`, each with its timestamp: `next` reads a page of them as
+    /// long as there is one.
     pub(crate) fn emit<K: Clone, A: Clone>(
         &mut self,
-        results: impl IntoIterator<Item = (Windowed<K>, A, i64)>,
         close_time: i64,
         headers: &Headers,
         ctx: &mut ProcessorContext<'_, Windowed<K>, Change<A>>,
+        mut next: impl FnMut(
+            &mut ProcessorContext<'_, Windowed<K>, Change<A>>,
+        ) -> ProcessResult<Option<Page<K, A>>>,
     ) -> ProcessResult {
-        for (key, value, timestamp) in results {
-            let value = Change::new(Some(value), None);
-            ctx.forward(Record { key, value, timestamp, headers: headers.clone() })?;
+        while let Some(page) = next(ctx)? {
+            for (key, value, timestamp) in page {
+                let value = Change::new(Some(value), None);
+                ctx.forward(Record { key, value, timestamp, headers: headers.clone() })?;
+            }
         }
         self.last_close_time = close_time;
         ctx.set_processor_metadata(&self.store, close_time);

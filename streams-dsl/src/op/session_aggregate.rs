@@ -17,7 +17,7 @@ use kstreams_state_stores::{
 
 use super::aggregate::Aggregation;
 use super::aggregate_table::{Asked, Shape, aggregate, aggregations, note_count};
-use super::emit_final::FinalResults;
+use super::emit_final::{FinalResults, PAGE};
 use crate::graph::Writing;
 use crate::grouped::SessionWindowedKStream;
 use crate::null::Nulls;
@@ -265,12 +265,18 @@ where
         if to < from {
             return Ok(());
         }
-        let closed = ctx.store(&forwarder.store).store.fetch_all_by_time(from, to)?;
-        let closed = closed.into_iter().map(|(session, value)| {
-            let timestamp = session.window.end;
-            (session, value, timestamp)
-        });
-        results.emit(closed, close_time, headers, ctx)
+        let mut pages = ctx.store(&forwarder.store).store.by_time(from, to);
+        results.emit(close_time, headers, ctx, |ctx| {
+            if pages.ended() {
+                return Ok(None);
+            }
+            let closed = ctx.store(&forwarder.store).store.next_page_by_time(&mut pages, PAGE)?;
+            let timed = |(session, value): (Windowed<K>, A)| {
+                let timestamp = session.window.end;
+                (session, value, timestamp)
+            };
+            Ok(Some(closed.into_iter().map(timed).collect()))
+        })
     }
 }
 

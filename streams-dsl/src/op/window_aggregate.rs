@@ -16,7 +16,7 @@ use kstreams_state_stores::{
 
 use super::aggregate::Aggregation;
 use super::aggregate_table::{Asked, Shape, aggregate, aggregations, note_count};
-use super::emit_final::FinalResults;
+use super::emit_final::{FinalResults, PAGE};
 use super::sliding_aggregate::SlidingAggregate;
 use crate::graph::Writing;
 use crate::grouped::TimeWindowedKStream;
@@ -314,9 +314,14 @@ where
             return Ok(());
         }
         let Some((from, to)) = starts(results.last_close_time()) else { return Ok(()) };
-        let closed = ctx.store(&forwarder.store).store.fetch_all_by_time(from, to)?;
-        let closed = closed.into_iter().map(|(key, found)| (key, found.value, found.timestamp));
-        results.emit(closed, close_time, headers, ctx)
+        let mut pages = ctx.store(&forwarder.store).store.by_time(from, to);
+        results.emit(close_time, headers, ctx, |ctx| {
+            if pages.ended() {
+                return Ok(None);
+            }
+            let closed = ctx.store(&forwarder.store).store.next_page_by_time(&mut pages, PAGE)?;
+            Ok(Some(closed.into_iter().map(|(key, found)| (key, found.value, found.timestamp)).collect()))
+        })
     }
 
     pub(crate) fn forward_flushed(&mut self, ctx: &mut WindowContext<'_, K, A>) -> ProcessResult {

@@ -144,3 +144,34 @@ fn a_stream_whose_key_changed_is_repartitioned_before_a_join() {
     assert_eq!(output.read_key_value().unwrap(), Some(("1".to_owned(), "Ann: tea".to_owned())));
     assert_eq!(driver.take_raw("test-app-order-repartition").len(), 1);
 }
+
+/// The subscribers of a row are read in pages: none may be left out between two, none be told twice.
+#[test]
+fn an_update_reaches_every_row_that_refers_to_it() {
+    const ROWS: u64 = 2_500; // more than two pages
+    let builder = StreamsBuilder::new();
+    let (orders, customers) =
+        (builder.table::<u64, String>("orders"), builder.table::<String, String>("customers"));
+    let joined = orders.join_on_foreign_key(&customers, |_, customer| customer.clone(), |_, name| name);
+    joined.to_stream().to("out");
+    let driver = TopologyTestDriver::new(builder.build().unwrap()).unwrap();
+    let (orders, names) = (
+        driver.create_input_topic::<u64, String>("orders"),
+        driver.create_input_topic::<String, String>("customers"),
+    );
+    for order in 0..ROWS {
+        orders.pipe_input_at(order, "a".to_owned(), 0).unwrap();
+    }
+    // Neither of these is a beginning of the other's key in the store.
+    orders.pipe_input_at(ROWS, "aa".to_owned(), 0).unwrap();
+    let output = driver.create_output_topic::<u64, Option<String>>("out");
+    for name in ["Ada", "Adele"] {
+        names.pipe_input_at("a".to_owned(), name.to_owned(), 1).unwrap();
+        let mut told: Vec<u64> = Vec::new();
+        while let Some(record) = output.read_record().unwrap() {
+            assert_eq!(record.value.as_deref(), Some(name));
+            told.push(record.key);
+        }
+        assert_eq!(told, (0..ROWS).collect::<Vec<_>>());
+    }
+}

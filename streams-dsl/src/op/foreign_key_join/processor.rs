@@ -213,6 +213,10 @@ where
     }
 }
 
+/// How many subscribers are read at once: any number may refer to one row, and what is read has to be out of the store
+/// before it is forwarded.
+const PAGE: usize = 1024;
+
 /// Tells all subscribers of an update of the right table (`ForeignTableJoinProcessorSupplier`).
 pub(super) struct TellSubscribers<KO, K> {
     pub(super) store_name: String,
@@ -247,15 +251,13 @@ where
         let Some(store) = &self.store else { return Ok(()) };
         let mut prefix = Vec::new();
         prefix_of(&self.foreign_key, &key, &mut prefix)?;
-        // Taken out because the answers are forwarded, which needs the context.
-        let subscribers: Vec<_> = ctx
-            .store(store)
-            .prefix_scan(&prefix, &Vec::<u8>::new())?
-            .map(|entry| entry.map(|(key, found)| (key.primary, found.value.hash, found.value.partition)))
-            .collect::<Result<_, _>>()?;
-        for (key, hash, partition) in subscribers {
-            let value = Response { hash, value: change.new.clone(), partition };
-            ctx.forward(Record { key, value, timestamp, headers: headers.clone() })?;
+        let mut pages = ctx.store(store).pages(&prefix);
+        while !pages.ended() {
+            for (key, found) in ctx.store(store).next_page(&mut pages, PAGE)? {
+                let Subscription { hash, partition, .. } = found.value;
+                let value = Response { hash, value: change.new.clone(), partition };
+                ctx.forward(Record { key: key.primary, value, timestamp, headers: headers.clone() })?;
+            }
         }
         Ok(())
     }
