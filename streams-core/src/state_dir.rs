@@ -118,6 +118,8 @@ pub struct StateDirectory {
 struct Inner {
     path: PathBuf,
     process_id: Uuid,
+    /// Whether the user's group may write into the folders.
+    group_writes: bool,
     tasks: Mutex<Tasks>,
     /// Held for its lock; the system releases it with the process, however that ends.
     _lock: File,
@@ -136,13 +138,26 @@ impl StateDirectory {
     /// # Errors
     /// `Locked` when another instance uses it; `NotWritable`, `DiskFull`, `NotADirectory` and `Io` when it cannot be made.
     pub fn open(state_dir: &Path, application_id: &str) -> Result<Self, StateDirError> {
+        Self::open_for(state_dir, application_id, false)
+    }
+
+    /// As [`open`](Self::open); with `group_writes` the user's group may write into what is made
+    /// (`allow.os.group.write.access`).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_for(
+        state_dir: &Path,
+        application_id: &str,
+        group_writes: bool,
+    ) -> Result<Self, StateDirError> {
         let path = state_dir.join(application_id);
-        create_dir(&path)?;
+        create_dir(&path, group_writes)?;
         let lock = lock(&path)?;
         let process_id = process_id(&path)?;
         tracing::debug!(path = %path.display(), %process_id, "state directory locked");
         Ok(StateDirectory {
-            inner: Arc::new(Inner { path, process_id, tasks: Mutex::default(), _lock: lock }),
+            inner: Arc::new(Inner { path, process_id, group_writes, tasks: Mutex::default(), _lock: lock }),
         })
     }
 
@@ -167,7 +182,7 @@ impl StateDirectory {
         }
         // From here the guard gives the task back, also when the folder cannot be made.
         let guard = TaskDirectory { directory: self.clone(), task, path };
-        create_dir(&guard.path)?;
+        create_dir(&guard.path, self.inner.group_writes)?;
         Ok(guard)
     }
 
@@ -177,7 +192,7 @@ impl StateDirectory {
     /// The folder's own troubles as for [`open`](Self::open).
     pub fn global_dir(&self) -> Result<PathBuf, StateDirError> {
         let path = self.inner.path.join(GLOBAL_DIR);
-        create_dir(&path)?;
+        create_dir(&path, self.inner.group_writes)?;
         Ok(path)
     }
 
@@ -188,7 +203,7 @@ impl StateDirectory {
     pub fn wipe_global(&self) -> Result<(), StateDirError> {
         let path = self.global_dir()?;
         fs::remove_dir_all(&path).map_err(|source| StateDirError::of("deleting", &path, source))?;
-        create_dir(&path)
+        create_dir(&path, self.inner.group_writes)
     }
 
     /// Tasks whose folders exist, in use or not: those that this instance can take over with little to restore.
@@ -297,7 +312,7 @@ impl TaskDirectory {
     /// `NotWritable`, `DiskFull` or `Io`.
     pub fn wipe(&self) -> Result<(), StateDirError> {
         fs::remove_dir_all(&self.path).map_err(|source| StateDirError::of("deleting", &self.path, source))?;
-        create_dir(&self.path)
+        create_dir(&self.path, self.directory.inner.group_writes)
     }
 }
 
@@ -308,12 +323,22 @@ impl Drop for TaskDirectory {
 }
 
 /// Makes a folder and those above it, for this user and group alone as the JVM does.
-fn create_dir(path: &Path) -> Result<(), StateDirError> {
+fn create_dir(path: &Path, group_writes: bool) -> Result<(), StateDirError> {
+    let failed = |source| StateDirError::of("creating", path, source);
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o750);
-    builder.create(path).map_err(|source| StateDirError::of("creating", path, source))
+    builder.create(path).map_err(failed)?;
+    // Set, not asked for at the creation: the process's mask mostly takes that bit away.
+    #[cfg(unix)]
+    if group_writes {
+        let all_of_the_group = std::os::unix::fs::PermissionsExt::from_mode(0o770);
+        fs::set_permissions(path, all_of_the_group).map_err(failed)?;
+    }
+    #[cfg(not(unix))]
+    let _ = group_writes;
+    Ok(())
 }
 
 fn lock(path: &Path) -> Result<File, StateDirError> {
@@ -477,6 +502,20 @@ mod tests {
         assert_eq!(directory.existing_tasks().unwrap(), [TaskId::new(0, 0)]);
         assert!(directory.path().join("not-a-task").exists());
         drop(used);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_group_may_write_only_where_that_is_asked_for() {
+        use std::os::unix::fs::PermissionsExt as _;
+        for (group_writes, mode) in [(false, 0o750), (true, 0o770)] {
+            let folder = tempfile::tempdir().unwrap();
+            let directory = StateDirectory::open_for(folder.path(), "app", group_writes).unwrap();
+            let task = directory.task_dir(TASK).unwrap();
+            for path in [directory.path(), task.path()] {
+                assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode, "{path:?}");
+            }
+        }
     }
 
     #[test]

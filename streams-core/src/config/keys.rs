@@ -49,6 +49,8 @@ const KEYS: &[(&str, Rule)] = &[
     ("auto.offset.reset", Set(|c, v| { c.auto_offset_reset = v.parse()?; Ok(()) })),
     ("state.dir", Set(|c, v| { c.state_dir = v.trim().into(); Ok(()) })),
     ("state.cleanup.delay.ms", Set(|c, v| { c.state_cleanup_delay = millis(v)?; Ok(()) })),
+    ("state.cleanup.dir.max.age.ms", Set(state_max_age)),
+    ("allow.os.group.write.access", Set(|c, v| { c.allow_os_group_write_access = boolean(v)?; Ok(()) })),
     ("replication.factor", Set(|c, v| { c.replication_factor = number(v, -1, i32::from(i16::MAX), "")?; Ok(()) })),
     ("repartition.purge.interval.ms", Set(|c, v| { c.repartition_purge_interval = millis(v)?; Ok(()) })),
     ("offsets.recommit.interval.ms", Set(|c, v| { c.offsets_recommit_interval = millis(v)?; Ok(()) })),
@@ -78,6 +80,7 @@ const KEYS: &[(&str, Rule)] = &[
     ("rack.aware.assignment.tags", Only(&[""], NOT_RACK_AWARE)),
     ("rack.aware.assignment.strategy", Only(&["none"], NOT_RACK_AWARE)),
     // No meaning here.
+    ("config.providers", Only(&[""], "they are Java classes, which cannot be loaded here; put the values themselves in")),
     ("acceptable.recovery.lag", Ignored(NO_STANDBYS)),
     ("max.warmup.replicas", Ignored(NO_STANDBYS)),
     ("probing.rebalance.interval.ms", Ignored(NO_STANDBYS)),
@@ -188,6 +191,14 @@ fn max_task_idle(config: &mut StreamsConfig, text: &str) -> Result<(), String> {
     config.max_task_idle = match text.trim() {
         "-1" => MaxTaskIdle::DontWait,
         _ => MaxTaskIdle::Wait(millis(text).map_err(|problem| format!("{problem}, nor -1 (do not wait)"))?),
+    };
+    Ok(())
+}
+
+fn state_max_age(config: &mut StreamsConfig, text: &str) -> Result<(), String> {
+    config.state_cleanup_dir_max_age = match text.trim() {
+        "-1" => None,
+        _ => Some(millis(text).map_err(|problem| format!("{problem}, nor -1 (never)"))?),
     };
     Ok(())
 }

@@ -17,7 +17,7 @@
 //! | `commit.interval.ms` | `commit_interval` | 30 s | 100 ms with `exactly_once_v2` |
 //! | `statestore.cache.max.bytes` | `statestore_cache_max_bytes` | 10 MiB | over all threads; 0 forwards each update |
 //! | `cache.max.bytes.buffering` | `statestore_cache_max_bytes` | | old name of the former |
-//! | `memory.budget.bytes` | `memory_budget_bytes` | 128 MiB | ours: everything else that an instance holds, see [`MemoryPlan`] |
+//! | `memory.budget.bytes` | `memory_budget_bytes` | 256 MiB | ours: everything else that an instance holds, see [`MemoryPlan`] |
 //! | `input.buffer.max.bytes` | `input_buffer_max_bytes` | 3/16 of the budget | KIP-770's name: records fetched ahead, over all partitions |
 //! | `buffered.records.per.partition` | `buffered_records_per_partition` | 1000 | records a task takes from a partition's queue at a time |
 //! | `max.poll.records` | `max_poll_records` | 1000 | records a thread processes between two looks at its other duties; a consumer setting in Java |
@@ -29,6 +29,8 @@
 //! | `auto.offset.reset` | `auto_offset_reset` | `earliest` | of sources that name none; a consumer setting in Java |
 //! | `state.dir` | `state_dir` | `<temporary folder>/kafka-streams` | |
 //! | `state.cleanup.delay.ms` | `state_cleanup_delay` | 600 s | |
+//! | `state.cleanup.dir.max.age.ms` | `state_cleanup_dir_max_age` | none | |
+//! | `allow.os.group.write.access` | `allow_os_group_write_access` | false | |
 //! | `replication.factor` | `replication_factor` | -1 | of internal topics; -1 is the broker's default |
 //! | `repartition.purge.interval.ms` | `repartition_purge_interval` | 30 s | |
 //! | `offsets.recommit.interval.ms` | `offsets_recommit_interval` | 1 day | ours: unchanged offsets are committed again this often, so that those of quiet inputs do not expire |
@@ -153,6 +155,10 @@ pub struct StreamsConfig {
     pub state_dir: PathBuf,
     /// Age at which the folder of a task that moved away is deleted.
     pub state_cleanup_delay: Duration,
+    /// Age at which local state is deleted at the start; `None`: it never is.
+    pub state_cleanup_dir_max_age: Option<Duration>,
+    /// Whether the folders of local state can be written by the user's group.
+    pub allow_os_group_write_access: bool,
     /// Replication factor of internal topics; -1 is the broker's default.
     pub replication_factor: i32,
     /// Time between two deletions of committed records from repartition topics.
@@ -229,6 +235,8 @@ impl StreamsConfig {
             auto_offset_reset: AutoOffsetReset::Earliest,
             state_dir: std::env::temp_dir().join("kafka-streams"),
             state_cleanup_delay: Duration::from_secs(600),
+            state_cleanup_dir_max_age: None,
+            allow_os_group_write_access: false,
             replication_factor: -1,
             repartition_purge_interval: Duration::from_secs(30),
             offsets_recommit_interval: Duration::from_secs(24 * 60 * 60),
@@ -287,6 +295,7 @@ impl fmt::Debug for StreamsConfig {
             .field("auto_offset_reset", &self.auto_offset_reset)
             .field("state_dir", &self.state_dir)
             .field("state_cleanup_delay", &self.state_cleanup_delay)
+            .field("state_cleanup_dir_max_age", &self.state_cleanup_dir_max_age)
             .field("replication_factor", &self.replication_factor)
             .field("topic_configs", &self.topic_configs)
             .field("topology_optimization", &self.topology_optimization)

@@ -51,6 +51,10 @@ impl StreamsConfig {
         auto_offset_reset: AutoOffsetReset;
         /// `state.cleanup.delay.ms`: age at which the folder of a task that moved away is deleted.
         state_cleanup_delay: Duration;
+        /// `state.cleanup.dir.max.age.ms`: age at which tasks' local state is deleted when the instance is made; `None`: never.
+        state_cleanup_dir_max_age: Option<Duration>;
+        /// `allow.os.group.write.access`: whether the folders of local state can be written by the user's group.
+        allow_os_group_write_access: bool;
         /// `replication.factor` of internal topics; -1 is the broker's default.
         replication_factor: i32;
         /// `repartition.purge.interval.ms`: time between two deletions of committed records from repartition topics.

@@ -23,6 +23,7 @@ fn defaults_are_those_of_kafka_streams() {
     assert_eq!(config.commit_interval, Duration::from_millis(30_000));
     assert_eq!(config.statestore_cache_max_bytes, 10_485_760);
     assert_eq!(config.state_cleanup_delay, Duration::from_millis(600_000));
+    assert_eq!(config.state_cleanup_dir_max_age, None);
     assert_eq!(config.max_task_idle.as_millis(), 0);
     assert_eq!(config.task_timeout, Duration::from_millis(300_000));
     assert_eq!(config.replication_factor, -1);
@@ -42,6 +43,8 @@ fn settings_by_name_set_the_fields_that_setters_set() {
         ("cache.max.bytes.buffering", "0"),
         ("max.task.idle.ms", "-1"),
         ("state.dir", "/data"),
+        ("state.cleanup.dir.max.age.ms", "60000"),
+        ("allow.os.group.write.access", "true"),
         ("topology.optimization", "all"),
         ("consumer.auto.offset.reset", "latest"),
         ("topic.min.insync.replicas", "2"),
@@ -57,6 +60,8 @@ fn settings_by_name_set_the_fields_that_setters_set() {
     assert_eq!(config.statestore_cache_max_bytes, 0);
     assert_eq!(config.max_task_idle, MaxTaskIdle::DontWait);
     assert_eq!(config.state_dir, PathBuf::from("/data"));
+    assert_eq!(config.state_cleanup_dir_max_age, Some(Duration::from_secs(60)));
+    assert!(config.allow_os_group_write_access);
     assert_eq!(config.topology_optimization, TopologyOptimization::ALL);
     assert_eq!(config.auto_offset_reset, AutoOffsetReset::Latest);
     assert_eq!(config.topic_configs, [("min.insync.replicas".to_owned(), "2".to_owned())].into());

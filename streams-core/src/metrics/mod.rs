@@ -17,6 +17,7 @@
 //! | [`CacheMetrics`] | `stream-record-cache-metrics` | thread-id, task-id, record-cache-id |
 //! | [`StoreMetrics`] | `stream-state-metrics` | thread-id, task-id, `<kind>`-state-id |
 //! | [`RocksDbMetrics`] | `stream-state-metrics` | thread-id, task-id, `<kind>`-state-id |
+//! | [`RocksDbStatisticsMetrics`] | `stream-state-metrics` | thread-id, task-id, `rocksdb-state-id` (`all`) |
 //! | [`RestoreMetrics`] | `stream-task-metrics` | thread-id, task-id |
 //!
 //! Ours, in `stream-task-metrics`, of tasks with asynchronous steps: `async-in-flight` (records that the steps hold),
@@ -24,10 +25,12 @@
 
 mod handles;
 mod meter;
+mod rocksdb;
 mod stores;
 
 pub use handles::{CacheMetrics, ClientMetrics, NodeMetrics, RestoreMetrics, TaskMetrics, ThreadMetrics};
 pub use meter::{Latency, Meter, Values};
+pub use rocksdb::RocksDbStatisticsMetrics;
 pub use stores::{RocksDbMetrics, StoreMetrics};
 
 #[cfg(test)]

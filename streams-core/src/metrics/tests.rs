@@ -181,3 +181,40 @@ fn stores_have_the_tags_of_their_kind_and_times_in_nanoseconds() {
     assert_eq!(kept.gauge(&name("suppression-buffer-size-max")), 110.0);
     assert_eq!(kept.gauge(&name("estimate-num-keys")), 7.0);
 }
+
+/// Totals, ratios and durations of what RocksDB counts; what it counted before belongs to nobody.
+#[test]
+fn rocksdb_statistics_are_told_since_the_last_look() {
+    use kstreams_state_stores::{Durations, HitsAndMisses, RocksDbStatistics};
+    let kept = Kept::default();
+    let found = |hits, misses| HitsAndMisses { hits, misses };
+    let opened = RocksDbStatistics { bytes_written: 500, memtable: found(9, 0), ..Default::default() };
+    metrics::with_local_recorder(&kept, || {
+        let mut metrics = RocksDbStatisticsMetrics::new("t", "0_0", opened);
+        metrics.show(opened, 0);
+        let compaction = Durations { avg: 2_000.0, min: 500.0, max: 9_000.0 };
+        let later = RocksDbStatistics {
+            bytes_written: 3_500,
+            memtable: found(12, 1),
+            block_cache_data: found(0, 4),
+            write_stall_micros: 2_500,
+            file_errors: 1,
+            compaction,
+            ..opened
+        };
+        metrics.show(later, 2_000);
+        metrics.show(RocksDbStatistics { write_stall_micros: 3_000, ..later }, 4_000);
+    });
+    let name = |metric: &str| {
+        format!("kafka.streams.stream-state-metrics.{metric}{{thread-id=t,task-id=0_0,rocksdb-state-id=all}}")
+    };
+    assert_eq!(kept.counter(&name("bytes-written-total")), 3_000);
+    assert_eq!(kept.gauge(&name("bytes-written-rate")), 0.0, "nothing between the last two looks");
+    assert_eq!(kept.gauge(&name("memtable-hit-ratio")), 0.75);
+    assert_eq!(kept.gauge(&name("block-cache-data-hit-ratio")), 0.0);
+    assert_eq!(kept.counter(&name("write-stall-duration-total")), 3, "2.5 and 0.5 ms are 3");
+    assert_eq!(kept.counter(&name("number-file-errors-total")), 1);
+    assert_eq!(kept.gauge(&name("compaction-time-avg")), 2.0);
+    assert_eq!(kept.gauge(&name("compaction-time-max")), 9.0);
+    assert_eq!(kept.gauge(&name("number-open-files")), -1.0);
+}

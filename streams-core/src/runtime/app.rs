@@ -28,7 +28,7 @@ use crate::error::StreamsError;
 use crate::handlers::StreamsUncaughtExceptionHandler;
 use crate::metrics::ClientMetrics;
 use crate::processor::AsyncRuntime;
-use crate::state_dir::StateDirectory;
+use crate::state_dir::{StateDirError, StateDirectory};
 use crate::topology::Topology;
 
 /// One instance of a streams application (`org.apache.kafka.streams.KafkaStreams`).
@@ -75,9 +75,10 @@ impl KafkaStreams {
         let memory = config.memory_plan();
         config.validate()?;
         topology.check_settings(&config)?;
-        let state_dir = database::has_local_state(&topology)
-            .then(|| StateDirectory::open(&config.state_dir, &config.application_id))
-            .transpose()?;
+        let state_dir = database::has_local_state(&topology).then(|| open_state(&config)).transpose()?;
+        if let (Some(state), Some(age)) = (&state_dir, config.state_cleanup_dir_max_age) {
+            state.clean_obsolete(clock.now_ms(), age)?;
+        }
         let process_id = state_dir.as_ref().map_or_else(uuid::Uuid::new_v4, StateDirectory::process_id);
         let settings = Settings::new(config, process_id.to_string())?;
         let metrics = ClientMetrics::new(&settings.client_id);
@@ -85,7 +86,9 @@ impl KafkaStreams {
         let uncommitted =
             UncommittedBudget::new(usize::try_from(memory.uncommitted_bytes).unwrap_or(usize::MAX));
         let async_runtime = AsyncRuntime::new(settings.config.async_runtime.clone());
-        let databases = Databases::new(memory, settings.config.rocksdb_config_setter.clone());
+        let (setter, level) =
+            (settings.config.rocksdb_config_setter.clone(), settings.config.metrics_recording_level);
+        let databases = Databases::new(memory, setter, level);
         let instance = Instance {
             settings,
             topology: Arc::new(topology),
@@ -242,10 +245,16 @@ impl KafkaStreams {
         let held = self.instance.state_dir.lock().clone();
         match held {
             Some(directory) => directory.clean_up()?,
-            None => StateDirectory::open(&config.state_dir, &config.application_id)?.clean_up()?,
+            None => open_state(config)?.clean_up()?,
         }
         Ok(())
     }
+}
+
+/// The folder of the application's local state, locked for this instance.
+fn open_state(config: &StreamsConfig) -> Result<StateDirectory, StateDirError> {
+    let group_writes = config.allow_os_group_write_access;
+    StateDirectory::open_for(&config.state_dir, &config.application_id, group_writes)
 }
 
 impl Drop for KafkaStreams {

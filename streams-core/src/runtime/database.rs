@@ -11,7 +11,7 @@ use kstreams_state_stores::{
 };
 
 use super::instance::Instance;
-use crate::config::MemoryPlan;
+use crate::config::{MemoryPlan, MetricsRecordingLevel};
 use crate::error::StreamsError;
 use crate::state_dir::{StateDirectory, TaskDirectory};
 use crate::task::{TaskId, TopicPartition};
@@ -24,9 +24,15 @@ pub(crate) struct Databases {
 }
 
 impl Databases {
-    pub(crate) fn new(memory: MemoryPlan, setter: Option<Arc<dyn RocksDbConfigSetter>>) -> Self {
+    pub(crate) fn new(
+        memory: MemoryPlan,
+        setter: Option<Arc<dyn RocksDbConfigSetter>>,
+        level: MetricsRecordingLevel,
+    ) -> Self {
         let memory_bytes = usize::try_from(memory.rocksdb_bytes).unwrap_or(usize::MAX);
-        let resources = RocksDbResources::new(RocksDbSettings { memory_bytes, ..RocksDbSettings::default() });
+        let statistics = level >= MetricsRecordingLevel::Debug;
+        let settings = RocksDbSettings { memory_bytes, statistics, ..RocksDbSettings::default() };
+        let resources = RocksDbResources::new(settings);
         Databases { resources, setter }
     }
 }

@@ -11,7 +11,9 @@ use super::produce::ChangelogTarget;
 use super::stable_end::StableEnd;
 use crate::client::{Committed, PartitionQueue};
 use crate::config::MetricsRecordingLevel;
-use crate::metrics::{CacheMetrics, NodeMetrics, RocksDbMetrics, StoreMetrics, TaskMetrics};
+use crate::metrics::{
+    CacheMetrics, NodeMetrics, RocksDbMetrics, RocksDbStatisticsMetrics, StoreMetrics, TaskMetrics,
+};
 use crate::state_dir::TaskDirectory;
 use crate::task::{EndToEnd, Task, TopicPartition};
 use crate::topology::AutoOffsetReset;
@@ -99,6 +101,7 @@ pub(crate) struct Details {
     /// In the stores' order.
     stores: Vec<StoreMetrics>,
     databases: Vec<(String, RocksDbMetrics)>,
+    statistics: Option<RocksDbStatisticsMetrics>,
     /// When the databases were looked at last.
     looked_at_ms: Option<i64>,
 }
@@ -135,7 +138,11 @@ impl Details {
             let metrics = CacheMetrics::new(thread, &id, store, level);
             caches.extend(metrics.map(|metrics| (store.to_owned(), metrics, stats)));
         });
-        Details { nodes, caches, ..details }
+        let statistics = backend.db().and_then(|db| {
+            let opened = db.statistics()?;
+            Some(RocksDbStatisticsMetrics::new(thread, &id, opened))
+        });
+        Details { nodes, caches, statistics, ..details }
     }
 
     fn flush(&mut self, task: &mut Task, backend: &TaskBackend, now_ms: i64) {
@@ -144,6 +151,9 @@ impl Details {
             self.looked_at_ms = Some(now_ms);
             for (store, metrics) in &self.databases {
                 metrics.show(|property| db.property(store, property));
+            }
+            if let (Some(metrics), Some(counted)) = (&mut self.statistics, db.statistics()) {
+                metrics.show(counted, now_ms);
             }
         }
         if !self.stores.is_empty() {
