@@ -4,7 +4,6 @@
 //! may use the token for its stores and for its children; topologies have no cycles, hence it is never needed meanwhile.
 
 use std::any::Any;
-use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -66,32 +65,30 @@ pub(crate) trait NodeLifecycle: Send + Sync {
     fn close(&self, cx: &mut TaskContext);
 }
 
-/// A processor with its edges.
-pub(crate) struct ProcessorNode<P, KIn, VIn, KOut, VOut> {
+/// A processor with its edges. The processor's own type is forgotten here: every closure of a DSL program is another one, and
+/// what a node does around it would be compiled anew for each.
+pub(crate) struct ProcessorNode<KIn, VIn, KOut, VOut> {
     node: usize,
-    processor: QCell<SyncWrapper<Option<Box<P>>>>,
+    processor: QCell<SyncWrapper<Option<BoxedProcessor<KIn, VIn, KOut, VOut>>>>,
     children: Box<[Child<KOut, VOut>]>,
     stores: ConnectedStores,
-    input: PhantomData<fn(KIn, VIn)>,
 }
 
-impl<P, KIn, VIn, KOut, VOut> ProcessorNode<P, KIn, VIn, KOut, VOut>
-where
-    P: Processor<KIn, VIn, KOut, VOut>,
-{
+pub(super) type BoxedProcessor<KIn, VIn, KOut, VOut> = Box<dyn Processor<KIn, VIn, KOut, VOut>>;
+
+impl<KIn, VIn, KOut, VOut> ProcessorNode<KIn, VIn, KOut, VOut> {
     pub(crate) fn new(
         owner: &QCellOwner,
         node: usize,
-        processor: P,
+        processor: BoxedProcessor<KIn, VIn, KOut, VOut>,
         children: Vec<Child<KOut, VOut>>,
         stores: ConnectedStores,
     ) -> Self {
         ProcessorNode {
             node,
-            processor: QCell::new(owner, SyncWrapper::new(Some(Box::new(processor)))),
+            processor: QCell::new(owner, SyncWrapper::new(Some(processor))),
             children: children.into(),
             stores,
-            input: PhantomData,
         }
     }
 
@@ -101,7 +98,10 @@ where
     fn run<T: Default>(
         &self,
         cx: &mut TaskContext,
-        call: impl FnOnce(&mut P, &mut ProcessorContext<'_, KOut, VOut>) -> ProcessResult<T>,
+        call: impl FnOnce(
+            &mut dyn Processor<KIn, VIn, KOut, VOut>,
+            &mut ProcessorContext<'_, KOut, VOut>,
+        ) -> ProcessResult<T>,
     ) -> ProcessResult<T> {
         let Some(mut processor) = self.processor.rw(&mut cx.owner).get_mut().take() else {
             return Err(ProcessError::msg(
@@ -110,7 +110,7 @@ where
         };
         let outer = cx.activity.enter(self.node);
         let mut context = ProcessorContext { cx, children: &self.children, node: self.node };
-        let result = catch_unwind(AssertUnwindSafe(|| call(&mut processor, &mut context)));
+        let result = catch_unwind(AssertUnwindSafe(|| call(&mut *processor, &mut context)));
         *self.processor.rw(&mut cx.owner).get_mut() = Some(processor);
         cx.activity.leave(outer);
         match result {
@@ -131,20 +131,14 @@ pub(crate) fn panic_error(panic: &(dyn Any + Send)) -> ProcessError {
     ProcessError::msg(format!("panicked: {text}"))
 }
 
-impl<P, KIn, VIn, KOut, VOut> Receiver<KIn, VIn> for ProcessorNode<P, KIn, VIn, KOut, VOut>
-where
-    P: Processor<KIn, VIn, KOut, VOut>,
-{
+impl<KIn, VIn, KOut, VOut> Receiver<KIn, VIn> for ProcessorNode<KIn, VIn, KOut, VOut> {
     fn receive(&self, record: Record<KIn, VIn>, cx: &mut TaskContext) -> ProcessResult {
         cx.count(self.node, record.timestamp, self.children.is_empty());
         self.run(cx, |processor, context| processor.process(record, context))
     }
 }
 
-impl<P, KIn, VIn, KOut, VOut> NodeLifecycle for ProcessorNode<P, KIn, VIn, KOut, VOut>
-where
-    P: Processor<KIn, VIn, KOut, VOut>,
-{
+impl<KIn, VIn, KOut, VOut> NodeLifecycle for ProcessorNode<KIn, VIn, KOut, VOut> {
     fn init(&self, cx: &mut TaskContext) -> Result<(), StreamsError> {
         let Some(mut processor) = self.processor.rw(&mut cx.owner).get_mut().take() else { return Ok(()) };
         let node = self.node;

@@ -7,7 +7,7 @@ use kstreams_state_stores::{StateStore, StoreBuilder, StoreEnvironment, StoreErr
 use qcell::{QCell, QCellOwner};
 use sync_wrapper::SyncWrapper;
 
-use super::node::{Child, ConnectedStores, NodeLifecycle, ProcessorNode, Receiver};
+use super::node::{BoxedProcessor, Child, ConnectedStores, NodeLifecycle, ProcessorNode, Receiver};
 use super::sink::{SinkNode, SinkOptions, SinkTopic};
 use super::source::SourceOptions;
 use crate::error::{StreamsError, TopologyError};
@@ -89,27 +89,25 @@ where
     KOut: Send + 'static,
     VOut: Send + 'static,
 {
-    Box::new(move |wiring| match wiring.wrapper.and_then(|wrapper| wrapper.wrap(wiring.name)) {
-        None => node::<KIn, VIn, KOut, VOut, P>(wiring, supplier()),
-        Some(around) => {
-            let wrapped = Wrapped::new(Box::new(supplier()), around);
-            node::<KIn, VIn, KOut, VOut, Wrapped<KIn, VIn, KOut, VOut>>(wiring, wrapped)
-        }
-    })
+    Box::new(move |wiring| node::<KIn, VIn, KOut, VOut>(wiring, Box::new(supplier())))
 }
 
-fn node<KIn, VIn, KOut, VOut, P>(wiring: &Wiring<'_>, processor: P) -> Result<WiredNode, StreamsError>
+fn node<KIn, VIn, KOut, VOut>(
+    wiring: &Wiring<'_>,
+    mut processor: BoxedProcessor<KIn, VIn, KOut, VOut>,
+) -> Result<WiredNode, StreamsError>
 where
-    P: Processor<KIn, VIn, KOut, VOut> + 'static,
     KIn: Send + 'static,
     VIn: Send + 'static,
     KOut: Send + 'static,
     VOut: Send + 'static,
 {
+    if let Some(around) = wiring.wrapper.and_then(|wrapper| wrapper.wrap(wiring.name)) {
+        processor = Box::new(Wrapped::new(processor, around));
+    }
     let (children, stores) = (wiring.typed_children::<KOut, VOut>()?, (wiring.stores)());
-    let node = ProcessorNode::new(wiring.owner, wiring.node, processor, children, stores);
-    let node: Arc<ProcessorNode<P, KIn, VIn, KOut, VOut>> = Arc::new(node);
-    let lifecycle: Arc<dyn NodeLifecycle> = Arc::<ProcessorNode<P, KIn, VIn, KOut, VOut>>::clone(&node);
+    let node = Arc::new(ProcessorNode::new(wiring.owner, wiring.node, processor, children, stores));
+    let lifecycle: Arc<dyn NodeLifecycle> = Arc::<ProcessorNode<KIn, VIn, KOut, VOut>>::clone(&node);
     Ok(WiredNode { receiver: receiver::<KIn, VIn>(node), lifecycle: Some(lifecycle), queues: None })
 }
 
