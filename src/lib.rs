@@ -52,6 +52,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The programs of the guide are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-kafka-streams.md")]
+struct FromKafkaStreams;
+
 pub use kstreams_core::{
     ClientError, InputMetadata, KafkaStreams, LagInfo, QueryIterator, QueryableStore, ReadOnlyStore,
     RuntimeError, State, StateListener, StateRestoreListener, StreamsConfig, StreamsError, TaskId,
