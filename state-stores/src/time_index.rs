@@ -10,6 +10,10 @@
 //! session    80 | end i64 | start i64 | key
 //! ```
 //!
+//! Through the index each result is looked up by itself, which costs as much as reading tens of entries in their order. So
+//! it is used where few of a segment's entries are meant: short windows that are kept for long, sessions, hopping windows.
+//! Where most of a segment closes together, as tumbling windows do, the segment is read as it lies.
+//!
 //! Results are read in pages, because whoever reads them forwards them, and may come back to the store meanwhile.
 
 use std::collections::BTreeMap;
@@ -23,6 +27,10 @@ use crate::window_query::{Keys, WindowQuery};
 
 /// Before an entry of the index; the segments before all others are positive numbers, which start lower.
 const INDEX: u8 = 0x80;
+
+/// How many entries are read in their order in the time that one takes that is looked up through the index
+/// (`examples/window_costs.rs`).
+const ENTRIES_PER_DETOUR: i64 = 64;
 
 /// Whether a store has the index.
 pub(crate) fn is_indexed(spec: &StoreSpec, layout: KeyLayout) -> bool {
@@ -108,6 +116,19 @@ impl TimePages {
         WindowQuery::new(layout, Keys::Range(None, None), self.from, self.to)
     }
 
+    /// Whether the times asked for are a small part of the segments that they lie in, so that few of the entries there are
+    /// meant, if their times are spread evenly.
+    fn are_few(&self, layout: KeyLayout, visible_from: i64, observed: i64) -> bool {
+        let KeyLayout::Segments { interval_ms, .. } = layout else { return false };
+        let (from, to) = (self.from.max(visible_from), self.to.min(observed));
+        if to < from {
+            return true;
+        }
+        let segments = layout.prefix_of(to) - layout.prefix_of(from) + 1;
+        let asked = to.saturating_sub(from).saturating_add(1);
+        asked.saturating_mul(ENTRIES_PER_DETOUR) < segments.saturating_mul(interval_ms)
+    }
+
     /// Takes note of the last entry read; `None`: there was none left.
     fn read_to(&mut self, last: Option<Vec<u8>>) {
         self.ended = last.is_none();
@@ -127,14 +148,16 @@ impl Layers {
         if pages.ended {
             return Ok(Vec::new());
         }
-        if is_indexed(self.spec(), layout) {
+        if is_indexed(self.spec(), layout)
+            && (pages.after.is_some() || pages.are_few(layout, visible_from, self.observed_stream_time()))
+        {
             return self.page_of_index(pages, limit, visible_from);
         }
         let mut range = pages.query(layout).range();
         if let Some(after) = &pages.after {
             range.lower = successor(after.clone());
         }
-        // A store that is not by time and has no index is read whole.
+        // A store that is not by time, and whose index is not worth the detour, is read whole.
         let limit = if layout.is_by_time() { limit } else { usize::MAX };
         let query = pages.query(layout);
         let mut cursor =

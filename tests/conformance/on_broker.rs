@@ -253,7 +253,9 @@ fn sinks(case: &Value) -> impl Iterator<Item = &str> {
 
 fn run_case(case: &Value, runtime: &tokio::runtime::Handle) -> Result<(), AnyError> {
     let directory = tempfile::tempdir()?;
-    let broker = BrokerConfig::new().set("group.initial.rebalance.delay.ms", "0")?;
+    // The traces are of 1970: a broker that is late with its first look at its logs would delete what has just come.
+    let broker =
+        BrokerConfig::new().set("group.initial.rebalance.delay.ms", "0")?.set("log.retention.ms", "-1")?;
     let broker = runtime.block_on(EmbeddedBroker::start(broker))?;
     let run = Run { bootstrap: broker.bootstrap_servers(), inputs: inputs(case) };
     runtime.block_on(run.create_topics(case))?;
