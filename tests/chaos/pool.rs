@@ -11,7 +11,7 @@ use crate::scenario;
 use crate::worker::{self, Arguments};
 
 /// For a process to begin, on a busy machine.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_secs(120);
 /// How long a clean stop may take, with the cluster there.
 const STOP: Duration = Duration::from_secs(60);
 /// After a disk was full, whatever fails within this time fails for that.
