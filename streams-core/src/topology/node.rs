@@ -69,12 +69,15 @@ pub(crate) trait NodeLifecycle: Send + Sync {
 /// what a node does around it would be compiled anew for each.
 pub(crate) struct ProcessorNode<KIn, VIn, KOut, VOut> {
     node: usize,
-    processor: QCell<SyncWrapper<Option<BoxedProcessor<KIn, VIn, KOut, VOut>>>>,
+    processor: QCell<SyncWrapper<Resting<KIn, VIn, KOut, VOut>>>,
     children: Box<[Child<KOut, VOut>]>,
     stores: ConnectedStores,
 }
 
 pub(super) type BoxedProcessor<KIn, VIn, KOut, VOut> = Box<dyn Processor<KIn, VIn, KOut, VOut>>;
+
+/// A processor in its cell; `None` while it works.
+type Resting<KIn, VIn, KOut, VOut> = Option<BoxedProcessor<KIn, VIn, KOut, VOut>>;
 
 impl<KIn, VIn, KOut, VOut> ProcessorNode<KIn, VIn, KOut, VOut> {
     pub(crate) fn new(
