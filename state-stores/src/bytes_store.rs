@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::StoreError;
 use crate::backend::CommitBatch;
-use crate::cursor::{CopiedCursor, Cursor, KeyRange};
+use crate::cursor::{Cursor, KeyRange};
 use crate::engine::Engine;
 use crate::overlay::Overlay;
 
@@ -158,15 +158,6 @@ impl Engine for OwnEngine {
         let mut cursor = OwnCursor { engine: self, bounds, reverse, rest: None, current: None };
         cursor.restart(&range.lower, range.upper.as_deref())?;
         Ok(Box::new(cursor))
-    }
-
-    fn owned_cursor(
-        &self,
-        range: &KeyRange,
-        reverse: bool,
-    ) -> Result<Box<dyn Cursor + Send + 'static>, StoreError> {
-        let mut cursor = self.cursor(range, reverse)?;
-        Ok(Box::new(CopiedCursor::of(&mut *cursor, reverse)?))
     }
 
     /// Written at once: should the batch of the task's other stores fail, the task is closed, and a new one restores the

@@ -2,7 +2,7 @@
 
 use crate::StoreError;
 use crate::backend::CommitBatch;
-use crate::cursor::{Cursor, KeyRange};
+use crate::cursor::{CopiedCursor, Cursor, KeyRange};
 use crate::overlay::Overlay;
 
 /// The committed entries of one store. Nothing reaches them but whole commits.
@@ -17,12 +17,15 @@ pub(crate) trait Engine: Send {
         reverse: bool,
     ) -> Result<Box<dyn Cursor + Send + 'a>, StoreError>;
 
-    /// Reads a range in order, as it is now, for another thread.
+    /// Reads a range in order, as it is now, for another thread: a copy, unless the engine has snapshots.
     fn owned_cursor(
         &self,
         range: &KeyRange,
         reverse: bool,
-    ) -> Result<Box<dyn Cursor + Send + 'static>, StoreError>;
+    ) -> Result<Box<dyn Cursor + Send + 'static>, StoreError> {
+        let mut cursor = self.cursor(range, reverse)?;
+        Ok(Box::new(CopiedCursor::of(&mut *cursor, reverse)?))
+    }
 
     /// Adds a commit to the batch: the overlay's updates, then the removal of all keys in the `expired` ranges.
     fn write_commit(

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use crate::StoreError;
 use crate::backend::CommitBatch;
-use crate::cursor::{CopiedCursor, Cursor, KeyRange};
+use crate::cursor::{Cursor, KeyRange};
 use crate::engine::Engine;
 use crate::overlay::Overlay;
 use crate::shared_bytes::SharedBytes;
@@ -47,15 +47,6 @@ impl Engine for MemoryEngine {
         reverse: bool,
     ) -> Result<Box<dyn Cursor + Send + 'a>, StoreError> {
         Ok(Box::new(MemoryCursor::new(&self.entries, range, reverse)))
-    }
-
-    fn owned_cursor(
-        &self,
-        range: &KeyRange,
-        reverse: bool,
-    ) -> Result<Box<dyn Cursor + Send + 'static>, StoreError> {
-        let mut cursor = self.cursor(range, reverse)?;
-        Ok(Box::new(CopiedCursor::of(&mut *cursor, reverse)?))
     }
 
     fn write_commit(

@@ -22,6 +22,15 @@ use crate::{
 /// ```
 pub struct Stores;
 
+/// The serdes that the type arguments of a constructor name.
+fn serdes<K, V>() -> (DynSerde<K::Target>, DynSerde<V::Target>)
+where
+    K: Serde + Default,
+    V: Serde + Default,
+{
+    (DynSerde::new(K::default()), DynSerde::new(V::default()))
+}
+
 impl Stores {
     /// A key-value store.
     pub fn key_value<K, V>(name: impl Into<String>) -> KeyValueStoreBuilder<K::Target, V::Target>
@@ -29,7 +38,8 @@ impl Stores {
         K: Serde + Default,
         V: Serde + Default,
     {
-        KeyValueStoreBuilder::new(name, DynSerde::new(K::default()), DynSerde::new(V::default()))
+        let (key, value) = serdes::<K, V>();
+        KeyValueStoreBuilder::new(name, key, value)
     }
 
     /// A key-value store whose values carry their timestamp.
@@ -40,7 +50,8 @@ impl Stores {
         K: Serde + Default,
         V: Serde + Default,
     {
-        KeyValueStoreBuilder::timestamped(name, DynSerde::new(K::default()), DynSerde::new(V::default()))
+        let (key, value) = serdes::<K, V>();
+        KeyValueStoreBuilder::timestamped(name, key, value)
     }
 
     /// A key-value store whose values carry their timestamp and headers
@@ -69,7 +80,7 @@ impl Stores {
         K: Serde + Default,
         V: Serde + Default,
     {
-        let (key, value) = (DynSerde::new(K::default()), DynSerde::new(V::default()));
+        let (key, value) = serdes::<K, V>();
         KeyValueStoreBuilder::timestamped_with_headers(name, key, value)
     }
 
@@ -80,8 +91,8 @@ impl Stores {
         K: Serde + Default,
         V: Serde + Default,
     {
-        let values = DynSerde::new(ListSerde::new(V::default()));
-        KeyValueStoreBuilder::new(name, DynSerde::new(K::default()), values)
+        let list = DynSerde::new(ListSerde::new(V::default()));
+        KeyValueStoreBuilder::new(name, DynSerde::new(K::default()), list)
     }
 
     /// A key-value store in memory that keeps `max_entries` entries: beyond them the least recently used one is deleted,
@@ -107,7 +118,7 @@ impl Stores {
         K: Serde + Default,
         V: Serde + Default,
     {
-        let (key, value) = (DynSerde::new(K::default()), DynSerde::new(V::default()));
+        let (key, value) = serdes::<K, V>();
         WindowStoreBuilder::new(name, retention_ms, window_size_ms, key, value)
     }
 
@@ -121,7 +132,7 @@ impl Stores {
         K: Serde + Default,
         V: Serde + Default,
     {
-        let (key, value) = (DynSerde::new(K::default()), DynSerde::new(V::default()));
+        let (key, value) = serdes::<K, V>();
         WindowStoreBuilder::timestamped(name, retention_ms, window_size_ms, key, value)
     }
 
@@ -136,7 +147,7 @@ impl Stores {
         K: Serde + Default,
         V: Serde + Default,
     {
-        let (key, value) = (DynSerde::new(K::default()), DynSerde::new(V::default()));
+        let (key, value) = serdes::<K, V>();
         WindowStoreBuilder::timestamped_with_headers(name, retention_ms, window_size_ms, key, value)
     }
 
@@ -149,7 +160,7 @@ impl Stores {
         K: Serde + Default,
         V: Serde + Default,
     {
-        let (key, value) = (DynSerde::new(K::default()), DynSerde::new(V::default()));
+        let (key, value) = serdes::<K, V>();
         SessionStoreBuilder::new_with_headers(name, retention_ms, key, value)
     }
 
@@ -162,7 +173,7 @@ impl Stores {
         K: Serde + Default,
         V: Serde + Default,
     {
-        let (key, value) = (DynSerde::new(K::default()), DynSerde::new(V::default()));
+        let (key, value) = serdes::<K, V>();
         SessionStoreBuilder::new(name, retention_ms, key, value)
     }
 }
