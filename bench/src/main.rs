@@ -32,6 +32,11 @@ fn config() -> Result<StreamsConfig, Box<dyn Error>> {
     if let Ok(linger) = std::env::var("LINGER_MS") {
         config = config.set("producer.linger.ms", linger);
     }
+    // For trials: `NAME=VALUE`, with commas between them.
+    let trials = std::env::var("SETTINGS").unwrap_or_default();
+    for (name, value) in trials.split(',').filter_map(|setting| setting.split_once('=')) {
+        config = config.set(name, value);
+    }
     if number("EOS", 0)? == 1 {
         config = config.set("processing.guarantee", "exactly_once_v2");
     }

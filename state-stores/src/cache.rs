@@ -24,10 +24,10 @@ struct Node {
     value: Option<SharedBytes>,
     /// Context of the last put; of no meaning while clean.
     context: RecordContext,
-    dirty: bool,
+    /// Number of the last put; 0 while clean.
+    put: u64,
     size: usize,
     recency: Links,
-    dirtiness: Links,
 }
 
 impl Stored for Node {
@@ -53,14 +53,6 @@ struct Ends {
 
 const EMPTY: Ends = Ends { first: NONE, last: NONE };
 
-#[derive(Clone, Copy)]
-enum List {
-    /// From the key used last to the one to evict.
-    Recency,
-    /// Dirty keys in the order of their last put.
-    Dirtiness,
-}
-
 /// An entry that had to go, to be written down if it was dirty.
 pub(crate) struct Evicted {
     pub(crate) key: SharedBytes,
@@ -72,8 +64,14 @@ pub(crate) struct Evicted {
 /// See the module.
 pub(crate) struct NamedCache {
     nodes: ByteMap<Node>,
+    /// From the key used last to the one to evict.
     recency: Ends,
-    dirtiness: Ends,
+    /// Number of the last put of any key.
+    puts: u64,
+    /// Slots that were put into since the last flush, each when it became dirty; some are clean again, or twice in it. They
+    /// are sorted by their last put when they are flushed: a list that is kept in that order would have two other nodes
+    /// fetched into the processor's cache at every put.
+    dirty: Vec<Slot>,
     size: usize,
     /// Counted for each entry: what the JVM's cache key has beyond ours.
     extra_key_bytes: usize,
@@ -81,7 +79,14 @@ pub(crate) struct NamedCache {
 
 impl NamedCache {
     pub(crate) fn new(extra_key_bytes: usize) -> Self {
-        NamedCache { nodes: ByteMap::default(), recency: EMPTY, dirtiness: EMPTY, size: 0, extra_key_bytes }
+        NamedCache {
+            nodes: ByteMap::default(),
+            recency: EMPTY,
+            puts: 0,
+            dirty: Vec::new(),
+            size: 0,
+            extra_key_bytes,
+        }
     }
 
     /// Bytes by the JVM's count.
@@ -107,37 +112,33 @@ impl NamedCache {
     /// Puts a dirty entry: a value or a tombstone.
     pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>, context: &RecordContext) {
         let size = self.size_of(key, value, Some(context));
-        let slot = match self.nodes.find(key) {
+        self.puts += 1;
+        let put = self.puts;
+        match self.nodes.find(key) {
             Some(slot) => {
                 self.move_to_front(slot);
-                let was_dirty = self.update(slot, |node| {
-                    overwrite(&mut node.value, value);
-                    update_context(&mut node.context, context);
-                    (std::mem::replace(&mut node.dirty, true), std::mem::replace(&mut node.size, size))
-                });
-                let (was_dirty, old_size) = was_dirty.unwrap_or_default();
-                self.size -= old_size;
-                if was_dirty {
-                    self.unlink(List::Dirtiness, slot);
+                let Some(node) = self.nodes.item_mut(slot) else { return };
+                overwrite(&mut node.value, value);
+                update_context(&mut node.context, context);
+                self.size -= std::mem::replace(&mut node.size, size);
+                if std::mem::replace(&mut node.put, put) == 0 {
+                    self.dirty.push(slot);
                 }
-                slot
             }
             None => {
                 let node = Node {
                     value: value.map(Into::into),
                     context: context.clone(),
-                    dirty: true,
+                    put,
                     size,
                     recency: UNLINKED,
-                    dirtiness: UNLINKED,
                 };
                 let slot = self.nodes.insert_new(key.into(), node);
-                self.link_first(List::Recency, slot);
-                slot
+                self.link_first(slot);
+                self.dirty.push(slot);
             }
-        };
+        }
         self.size += size;
-        self.link_last(List::Dirtiness, slot);
     }
 
     /// Adds a clean entry for a key that is not there: what was read from the layers below.
@@ -146,13 +147,12 @@ impl NamedCache {
         let node = Node {
             value: Some(value.into()),
             context: RecordContext::default(),
-            dirty: false,
+            put: 0,
             size,
             recency: UNLINKED,
-            dirtiness: UNLINKED,
         };
         let slot = self.nodes.insert_new(key.into(), node);
-        self.link_first(List::Recency, slot);
+        self.link_first(slot);
         self.size += size;
     }
 
@@ -171,7 +171,7 @@ impl NamedCache {
 
     /// Whether the entry to evict next is dirty.
     pub(crate) fn eldest_is_dirty(&self) -> bool {
-        self.nodes.get(self.recency.last).is_some_and(|(_, node)| node.dirty)
+        self.nodes.get(self.recency.last).is_some_and(|(_, node)| node.put > 0)
     }
 
     /// Removes the entry used longest ago.
@@ -181,20 +181,14 @@ impl NamedCache {
 
     /// Dirty keys in the order of their last put; all are clean afterwards.
     pub(crate) fn take_dirty(&mut self) -> Vec<Slot> {
-        let mut dirty = Vec::new();
-        let mut next = self.dirtiness.first;
-        while next != NONE {
-            let slot = next;
-            next = NONE;
-            if let Some(node) = self.nodes.item_mut(slot) {
-                node.dirty = false;
-                next = node.dirtiness.after;
-                node.dirtiness = UNLINKED;
-                dirty.push(slot);
+        let mut dirty: Vec<(u64, Slot)> = Vec::with_capacity(self.dirty.len());
+        for slot in self.dirty.drain(..) {
+            if let Some(node) = self.nodes.item_mut(slot).filter(|node| node.put > 0) {
+                dirty.push((std::mem::take(&mut node.put), slot));
             }
         }
-        self.dirtiness = EMPTY;
-        dirty
+        dirty.sort_unstable();
+        dirty.into_iter().map(|(_, slot)| slot).collect()
     }
 
     /// Key, value and context of an entry.
@@ -203,20 +197,17 @@ impl NamedCache {
     }
 
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Evicted> {
-        let (_, node) = self.nodes.get(slot)?;
-        if node.dirty {
-            self.unlink(List::Dirtiness, slot);
-        }
-        self.unlink(List::Recency, slot);
+        self.nodes.get(slot)?;
+        self.unlink(slot);
         let (key, node) = self.nodes.remove(slot)?;
         self.size -= node.size;
-        Some(Evicted { key, value: node.value, context: node.dirty.then_some(node.context) })
+        Some(Evicted { key, value: node.value, context: (node.put > 0).then_some(node.context) })
     }
 
     pub(crate) fn clear(&mut self) {
         self.nodes.clear();
         self.recency = EMPTY;
-        self.dirtiness = EMPTY;
+        self.dirty.clear();
         self.size = 0;
     }
 
@@ -225,63 +216,38 @@ impl NamedCache {
         self.nodes.cursor(range, reverse)
     }
 
-    fn update<R>(&mut self, slot: Slot, change: impl FnOnce(&mut Node) -> R) -> Option<R> {
-        self.nodes.item_mut(slot).map(change)
-    }
-
     fn move_to_front(&mut self, slot: Slot) {
         if self.recency.first != slot {
-            self.unlink(List::Recency, slot);
-            self.link_first(List::Recency, slot);
+            self.unlink(slot);
+            self.link_first(slot);
         }
     }
 
-    fn ends(&mut self, list: List) -> &mut Ends {
-        match list {
-            List::Recency => &mut self.recency,
-            List::Dirtiness => &mut self.dirtiness,
-        }
+    fn links(&mut self, slot: Slot) -> Option<&mut Links> {
+        self.nodes.item_mut(slot).map(|node| &mut node.recency)
     }
 
-    fn links(&mut self, list: List, slot: Slot) -> Option<&mut Links> {
-        self.nodes.item_mut(slot).map(|node| match list {
-            List::Recency => &mut node.recency,
-            List::Dirtiness => &mut node.dirtiness,
-        })
-    }
-
-    fn unlink(&mut self, list: List, slot: Slot) {
-        let Some(links) = self.links(list, slot) else { return };
+    fn unlink(&mut self, slot: Slot) {
+        let Some(links) = self.links(slot) else { return };
         let Links { before, after } = std::mem::replace(links, UNLINKED);
-        match self.links(list, before) {
+        match self.links(before) {
             Some(links) => links.after = after,
-            None => self.ends(list).first = after,
+            None => self.recency.first = after,
         }
-        match self.links(list, after) {
+        match self.links(after) {
             Some(links) => links.before = before,
-            None => self.ends(list).last = before,
+            None => self.recency.last = before,
         }
     }
 
-    fn link_first(&mut self, list: List, slot: Slot) {
-        let first = std::mem::replace(&mut self.ends(list).first, slot);
-        if let Some(links) = self.links(list, slot) {
+    fn link_first(&mut self, slot: Slot) {
+        let first = std::mem::replace(&mut self.recency.first, slot);
+        if let Some(links) = self.links(slot) {
             *links = Links { before: NONE, after: first };
         }
-        match self.links(list, first) {
+        match self.links(first) {
             Some(links) => links.before = slot,
-            None => self.ends(list).last = slot,
-        }
-    }
-
-    fn link_last(&mut self, list: List, slot: Slot) {
-        let last = std::mem::replace(&mut self.ends(list).last, slot);
-        if let Some(links) = self.links(list, slot) {
-            *links = Links { before: last, after: NONE };
-        }
-        match self.links(list, last) {
-            Some(links) => links.after = slot,
-            None => self.ends(list).first = slot,
+            None => self.recency.last = slot,
         }
     }
 }

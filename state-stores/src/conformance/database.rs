@@ -196,6 +196,48 @@ fn users_can_change_the_options_of_a_store() {
     assert_eq!(*setter.0.lock(), ["counts"]);
 }
 
+/// Whole filters and indexes of large stores would leave no room for anything else in the memory that all share.
+#[test]
+fn large_stores_get_filters_in_parts_while_they_are_open() {
+    let directory = TempDir::new().unwrap();
+    let settings = RocksDbSettings { memory_bytes: 256 * 1024, ..RocksDbSettings::default() };
+    let resources = RocksDbResources::new(settings);
+    let builder = Stores::key_value::<i64, Vec<u8>>("rows");
+    let open = || TaskDb::open(directory.path(), &[builder.spec()], &resources, None).map(Arc::new).unwrap();
+    let fill = |db: &Arc<TaskDb>, keys: std::ops::Range<i64>| {
+        let backend = TaskBackend::Rocks(Arc::clone(db));
+        let mut store = builder.build(&environment(&backend)).unwrap();
+        let (record, mut changelog) = (crate::RecordContext::default(), crate::testing::NoChangelog);
+        let mut cx = crate::StoreContext { record: &record, changelog: &mut changelog };
+        for key in keys {
+            store.put(&mut cx, &key, Some(&vec![7; 1_000])).unwrap();
+        }
+        let mut batch = backend.new_batch();
+        store.write_commit(&mut batch).unwrap();
+        backend.write(batch).unwrap();
+        store.committed();
+        db.flush().unwrap();
+    };
+    let has_parts = |db: &Arc<TaskDb>| {
+        let rows = db.family("rows").unwrap();
+        let properties =
+            db.db.property_value_cf(rows, "rocksdb.aggregated-table-properties").unwrap().unwrap();
+        properties.contains("index partitions")
+    };
+    let db = open();
+    fill(&db, 0..900);
+    assert!(!has_parts(&db), "900 kB are less than four times the memory");
+    fill(&db, 900..1_200);
+    assert!(!has_parts(&db), "what the file itself adds is known at the next flush");
+    fill(&db, 1_200..1_500);
+    assert!(has_parts(&db));
+    drop(db);
+    let db = open();
+    let mut store = builder.build(&environment(&TaskBackend::Rocks(Arc::clone(&db)))).unwrap();
+    let found = (0..1_500).filter(|key| store.get(key).unwrap().is_some()).count();
+    assert_eq!(found, 1_500);
+}
+
 #[test]
 fn names_that_no_topic_could_have_are_refused() {
     for name in ["", "a/b", "..", "kstreams meta"] {

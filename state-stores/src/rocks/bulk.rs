@@ -196,7 +196,8 @@ impl BulkRestore {
         self.db
             .db
             .ingest_external_file_cf_opts(self.db.family(&self.spec.name)?, &ingest, vec![path])
-            .map_err(|error| self.db.error("taking in a restored chunk", error))
+            .map_err(|error| self.db.error("taking in a restored chunk", error))?;
+        self.db.note_size()
     }
 
     fn write_chunk(&mut self, options: &Options, path: &std::path::Path) -> Result<(), ::rocksdb::Error> {

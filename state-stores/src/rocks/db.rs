@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use ::rocksdb::{
@@ -20,7 +20,7 @@ use super::meta::{
     CHANGELOG_OFFSET, FORMAT_KEY, FORMAT_VERSION, META_FAMILY, POSITION, STREAM_TIME_KEY, TopicPartition,
     read_number, read_partition_key,
 };
-use super::options::{RocksDbConfigSetter, RocksDbResources};
+use super::options::{Indexes, RocksDbConfigSetter, RocksDbResources};
 use crate::StoreError;
 use crate::contract::StoreSpec;
 
@@ -36,6 +36,16 @@ pub struct TaskDb {
     unknown_stores: Vec<String>,
     unflushed: AtomicU64,
     flushed_at: Mutex<Instant>,
+    /// Bytes of its files as told to the resources.
+    on_disk: AtomicU64,
+    /// Whether new files have their indexes in parts.
+    in_parts: AtomicBool,
+}
+
+impl Drop for TaskDb {
+    fn drop(&mut self) {
+        self.resources.grown(self.on_disk.load(Ordering::Relaxed), 0);
+    }
 }
 
 impl TaskDb {
@@ -77,11 +87,16 @@ impl TaskDb {
         let known = stores.iter().filter(|store| store.persistent).map(|store| store.name.as_str());
         let names = known.chain(unknown_stores.iter().map(String::as_str)).chain([META_FAMILY]);
         let families: Vec<String> = names.map(str::to_owned).collect();
+        let on_disk = bytes_of_files(path);
+        resources.grown(0, on_disk);
+        let in_parts = resources.indexes() == Indexes::InParts;
         let descriptors = families
             .iter()
             .map(|name| ColumnFamilyDescriptor::new(name, store_options(resources, setter.as_deref(), name)));
-        let db = DB::open_cf_descriptors(&options, path, descriptors)
-            .map_err(|error| database_error(path, "opening", error))?;
+        let db = DB::open_cf_descriptors(&options, path, descriptors).map_err(|error| {
+            resources.grown(on_disk, 0);
+            database_error(path, "opening", error)
+        })?;
         let db = TaskDb {
             db,
             path: path.to_owned(),
@@ -92,6 +107,8 @@ impl TaskDb {
             unknown_stores,
             unflushed: AtomicU64::new(0),
             flushed_at: Mutex::new(Instant::now()),
+            on_disk: AtomicU64::new(on_disk),
+            in_parts: AtomicBool::new(in_parts),
         };
         db.check_format()?;
         db.check_store_formats(stores)?;
@@ -206,6 +223,7 @@ impl TaskDb {
         *self.flushed_at.lock() = Instant::now();
         let mut options = FlushOptions::default();
         options.set_wait(wait);
+        self.note_size()?;
         let mut families = Vec::new();
         for name in &self.families {
             families.push(self.family(name)?);
@@ -213,6 +231,23 @@ impl TaskDb {
         self.db
             .flush_cfs_opt(&families, &options)
             .map_err(|error| database_error(&self.path, "flush of the memtables", error))
+    }
+
+    /// Tells the resources how large the files have become, and goes over to indexes in parts when all are too large for
+    /// whole ones. A user's own table options stay as they are.
+    pub(super) fn note_size(&self) -> Result<(), StoreError> {
+        let size = |name: &String| self.property(name, "total-sst-files-size").unwrap_or(0);
+        let now = self.families.iter().map(size).sum();
+        self.resources.grown(self.on_disk.swap(now, Ordering::Relaxed), now);
+        let change = self.setter.is_none() && self.resources.indexes() == Indexes::InParts;
+        if change && !self.in_parts.swap(true, Ordering::Relaxed) {
+            for name in &self.families {
+                self.db
+                    .set_options_cf(self.family(name)?, &Indexes::IN_PARTS)
+                    .map_err(|error| self.error("change of the options", error))?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes a commit of `updates` updates.
@@ -301,6 +336,13 @@ fn store_options(
         setter.set_config(store, &mut options);
     }
     options
+}
+
+/// Bytes of the table files in a database's directory; 0 if it can't be read, which opening it will say.
+fn bytes_of_files(path: &Path) -> u64 {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let files = entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "sst"));
+    files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
 /// Column families of a database that may not exist yet.

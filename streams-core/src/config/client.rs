@@ -240,6 +240,9 @@ impl StreamsConfig {
             partitions,
         );
         settings.set("partition.assignment.strategy", "cooperative-sticky");
+        // While the queues of busy partitions are full, only quiet ones are asked for, and the answer comes when there is
+        // something or after this wait; meanwhile the busy ones run dry. Java's 500 ms cost an enrichment half of its rate.
+        settings.set("fetch.wait.max.ms", 100);
         self.finish(ClientKind::MainConsumer, settings)
     }
 

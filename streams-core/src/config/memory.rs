@@ -6,11 +6,12 @@
 //!
 //! | part | share | for |
 //! |---|---|---|
-//! | prefetch | 3/32 | records fetched ahead, over all input partitions (`input.buffer.max.bytes` sets it apart) |
-//! | produce | 2/32 | records handed to the producers and not acknowledged, over all threads |
+//! | prefetch | 2/32 | records fetched ahead, over all input partitions (`input.buffer.max.bytes` sets it apart) |
+//! | produce | 1/32 | records handed to the producers and not acknowledged, over all threads |
 //! | uncommitted | 6/32 | updates since the last commit, over all stores; full means an early commit. A restoring task has none and uses this share for its sorted chunks |
 //! | restore | 1/32 | changelog records fetched ahead |
 //! | RocksDB | 20/32 | block cache and write buffers of all stores: two thirds and at most one third |
+//! | clients | 2/32 | what the Kafka client holds beside the bytes of records on their way |
 
 /// 256 MiB: room for a few dozen partitions at full speed. RocksDB's part is about what three of its stores get in the JVM.
 pub(crate) const DEFAULT_BUDGET_BYTES: u64 = 256 * MIB;
@@ -47,9 +48,9 @@ impl MemoryPlan {
     pub(crate) fn new(budget_bytes: u64, input_buffer_max_bytes: Option<u64>) -> Self {
         let share = budget_bytes / 32;
         MemoryPlan {
-            prefetch_bytes: input_buffer_max_bytes.unwrap_or(3 * share),
+            prefetch_bytes: input_buffer_max_bytes.unwrap_or(2 * share),
             restore_bytes: share,
-            produce_bytes: 2 * share,
+            produce_bytes: share,
             uncommitted_bytes: 6 * share,
             rocksdb_bytes: 20 * share,
         }

@@ -18,7 +18,7 @@
 //! | `statestore.cache.max.bytes` | `statestore_cache_max_bytes` | 10 MiB | over all threads; 0 forwards each update |
 //! | `cache.max.bytes.buffering` | `statestore_cache_max_bytes` | | old name of the former |
 //! | `memory.budget.bytes` | `memory_budget_bytes` | 256 MiB | ours: everything else that an instance holds, see [`MemoryPlan`] |
-//! | `input.buffer.max.bytes` | `input_buffer_max_bytes` | 3/16 of the budget | KIP-770's name: records fetched ahead, over all partitions |
+//! | `input.buffer.max.bytes` | `input_buffer_max_bytes` | 1/16 of the budget | KIP-770's name: records fetched ahead, over all partitions |
 //! | `buffered.records.per.partition` | `buffered_records_per_partition` | 1000 | records a task takes from a partition's queue at a time |
 //! | `max.poll.records` | `max_poll_records` | 1000 | records a thread processes between two looks at its other duties; a consumer setting in Java |
 //! | `poll.ms` | `poll` | 100 ms | longest wait of an idle thread |

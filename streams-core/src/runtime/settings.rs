@@ -112,7 +112,7 @@ impl Settings {
         let mut config = self.config.main_consumer(&self.process_id, partitions).map(client)?;
         // See `Fetched::End`: with it, a rebalance skips records.
         config.set("enable.partition.eof", "false");
-        bound_messages(&mut config);
+        bound_fetched(&mut config);
         Ok(config)
     }
 
@@ -123,14 +123,14 @@ impl Settings {
             // A fetch that waits at the end of one changelog would hold up those that are added meanwhile.
             config.set("fetch.wait.max.ms", "20");
         }
-        bound_messages(&mut config);
+        bound_fetched(&mut config);
         Ok(config)
     }
 
     /// The settings of the consumer of global stores.
     pub(crate) fn global_consumer(&self, partitions: usize) -> Result<ClientConfig, ConfigError> {
         let mut config = self.config.global_consumer(&self.process_id, partitions).map(client)?;
-        bound_messages(&mut config);
+        bound_fetched(&mut config);
         Ok(config)
     }
 
@@ -141,7 +141,10 @@ impl Settings {
 
     /// A processing thread's producer's settings; `thread` counts from 1.
     pub(crate) fn producer(&self, thread: usize) -> Result<ClientConfig, ConfigError> {
-        self.config.producer(&self.process_id, thread).map(client)
+        let mut config = self.config.producer(&self.process_id, thread).map(client)?;
+        // At least one full batch (`batch.num.messages`).
+        bound_messages(&mut config, "queue.buffering.max.kbytes", "queue.buffering.max.messages", 10_000);
+        Ok(config)
     }
 
     /// The admin client's settings.
@@ -176,13 +179,17 @@ fn client(settings: ClientSettings) -> ClientConfig {
 
 /// librdkafka counts the bytes of records in its queues, but not what it needs to hold each: about 300 bytes, more than
 /// a small record. The number of records is bounded so that both together stay near the limit.
-fn bound_messages(config: &mut ClientConfig) {
+fn bound_messages(config: &mut ClientConfig, kbytes: &str, messages: &str, least: u64) {
     const BYTES_PER_MESSAGE: u64 = 320;
-    let kbytes = config.get("queued.max.messages.kbytes").and_then(|value| value.parse::<u64>().ok());
-    if let (Some(kbytes), None) = (kbytes, config.get("queued.min.messages")) {
-        let messages = (kbytes * 1_024 / BYTES_PER_MESSAGE).clamp(2_000, 100_000);
-        config.set("queued.min.messages", messages.to_string());
+    let kbytes = config.get(kbytes).and_then(|value| value.parse::<u64>().ok());
+    if let (Some(kbytes), None) = (kbytes, config.get(messages)) {
+        let bound = (kbytes.saturating_mul(1_024) / BYTES_PER_MESSAGE).clamp(least, 100_000);
+        config.set(messages, bound.to_string());
     }
+}
+
+fn bound_fetched(config: &mut ClientConfig) {
+    bound_messages(config, "queued.max.messages.kbytes", "queued.min.messages", 2_000);
 }
 
 fn millis(settings: &ClientSettings, name: &str, default: u64) -> Duration {
