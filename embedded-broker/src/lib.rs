@@ -40,6 +40,7 @@ mod internal_log;
 mod log;
 mod maintenance;
 mod markers;
+mod periodic;
 mod producer_ids;
 mod refuse;
 mod reply;

@@ -3,47 +3,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
-
 use crate::broker::Broker;
 use crate::log::{Log, LogError};
+use crate::periodic::{self, Rhythm};
 use crate::stop::StopSignal;
 
 /// Looks after the logs until the broker stops. A log finds out by itself what is due; how often it is asked follows
 /// from the intervals set. Logs that are to be on disk after some time are asked more often.
-pub(crate) async fn run(broker: Arc<Broker>, mut stop: StopSignal) {
+pub(crate) async fn run(broker: Arc<Broker>, stop: StopSignal) {
     let settings = broker.settings();
-    let all_every =
+    let thorough_every =
         Duration::from_millis(settings.retention_check_ms.min(settings.cleaner_backoff_ms.max(1)));
-    let every = Duration::from_millis(settings.flush_check_ms).min(all_every);
-    let mut ticks = interval_at(Instant::now() + every, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut all_due = Instant::now() + all_every;
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = stop.stopped() => return,
-        }
-        let all = Instant::now() >= all_due;
-        if all {
-            all_due = Instant::now() + all_every;
-        }
-        let logs = broker
-            .catalog()
-            .logs()
-            .into_iter()
-            .filter(|log| all || log.config().flush_ms != i64::MAX)
-            .collect();
-        let stop = stop.clone();
-        let done = tokio::task::spawn_blocking(move || maintain(logs, &stop)).await;
-        if let Err(panic) = done {
-            tracing::error!(%panic, "maintenance failed");
-        }
-    }
+    let every = Duration::from_millis(settings.flush_check_ms).min(thorough_every);
+    let is_stopped = stop.clone();
+    periodic::run("maintenance", Rhythm { every, thorough_every }, stop, move |all| {
+        let logs = broker.catalog().logs().into_iter();
+        maintain(logs.filter(|log| all || log.config().flush_ms != i64::MAX), &is_stopped);
+    })
+    .await;
 }
 
 /// One round; one log's fault does not keep the others waiting.
-fn maintain(logs: Vec<Arc<Log>>, stop: &StopSignal) {
+fn maintain(logs: impl Iterator<Item = Arc<Log>>, stop: &StopSignal) {
     for log in logs {
         if stop.is_stopped() {
             return;

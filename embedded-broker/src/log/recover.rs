@@ -73,11 +73,17 @@ impl Recovery<'_> {
         }
         let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
         checkpoint.compacted_to = checkpoint.compacted_to.min(next_offset);
+        let is_rebuilt = segments.iter().any(|segment| !segment.aborted_known());
         let (producers, snapshots) =
             self.producers(&files.snapshots, &segments, next_offset, checkpoint.compacted_to)?;
         for segment in segments.iter().rev().skip(1) {
             // Writes nothing for those that were opened with their indexes.
             segment.seal(self.disk)?;
+        }
+        if is_rebuilt {
+            // Also of segments before the recovery point, whose other indexes were damaged: nothing later would tell that the
+            // new files of their aborted transactions are missing.
+            self.disk.sync_dir(self.dir)?;
         }
         checkpoint.recovery_point = checkpoint.recovery_point.min(next_offset);
         if clean || checkpoint.clean.is_some() {
@@ -189,8 +195,11 @@ impl Recovery<'_> {
         let path = log_path(self.dir, base);
         let file: File = self.disk.open_or_create(&path)?;
         let len = file.metadata().map_err(LogError::io("read the size of", &path))?.len();
-        // Rebuilt from the markers; an old one may know of less.
-        self.disk.remove(&path.with_extension(aborted::EXTENSION))?;
+        // All are rebuilt. The one of aborted transactions comes back first and goes last: a segment that has the other two is
+        // believed to have that one too if it has aborted transactions.
+        for extension in ["index", "timeindex", aborted::EXTENSION] {
+            self.disk.remove(&path.with_extension(extension))?;
+        }
         let index = SegmentIndex::empty(base, &path);
         let segment = Segment::with_index(base, path, file, len, index, self.now_ms);
         let mut next_offset = base;

@@ -4,40 +4,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
-
 use super::coordinator::{Transaction, TransactionCoordinator};
 use super::records;
+use crate::periodic::{self, Rhythm};
 use crate::stop::StopSignal;
 
 impl TransactionCoordinator {
     /// Looks after the transactions until the broker stops.
-    pub(crate) async fn run(self: Arc<Self>, mut stop: StopSignal) {
-        let every = Duration::from_millis(self.config.abort_check_ms);
-        let expiry_every = Duration::from_millis(self.config.expiry_check_ms);
-        let mut ticks = interval_at(Instant::now() + every, every);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut expiry_due = Instant::now() + expiry_every;
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = stop.stopped() => return,
-            }
-            let expiry = Instant::now() >= expiry_due;
+    pub(crate) async fn run(self: Arc<Self>, stop: StopSignal) {
+        let rhythm = Rhythm {
+            every: Duration::from_millis(self.config.abort_check_ms),
+            thorough_every: Duration::from_millis(self.config.expiry_check_ms),
+        };
+        periodic::run("looking after transactions", rhythm, stop, move |expiry| {
+            self.abort_timed_out();
             if expiry {
-                expiry_due = Instant::now() + expiry_every;
+                self.remove_expired();
             }
-            let coordinator = self.clone();
-            let done = tokio::task::spawn_blocking(move || {
-                coordinator.abort_timed_out();
-                if expiry {
-                    coordinator.remove_expired();
-                }
-            });
-            if let Err(panic) = done.await {
-                tracing::error!(%panic, "looking after transactions failed");
-            }
-        }
+        })
+        .await;
     }
 
     /// Tries again to write the ends that could not be written.

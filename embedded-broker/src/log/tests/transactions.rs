@@ -1,7 +1,8 @@
 //! Markers, the last stable offset, aborted transactions: each rule on its own.
 
-use super::super::{AbortedTxn, AppendError, Log, LogConfig, Marker, Origin};
-use super::support::{Batch, clock, contents, open};
+use super::super::{AbortedTxn, AppendError, Disk, Log, LogConfig, Marker, Origin};
+use super::support::{Batch, clock, contents, open, open_on};
+use crate::fault::{Loss, VolatileDisk};
 
 fn write(log: &Log, id: i64, epoch: i16, sequence: i32, key: &str) -> i64 {
     let batch = Batch::pairs(&[(key, "v")]).by(id, epoch, sequence).in_transaction();
@@ -243,4 +244,32 @@ fn compaction_drops_aborted_records_and_stops_at_the_stable_offset() {
     let log = open(dir.path(), compacted(), &clock, false);
     assert_eq!(keys(&log), left);
     assert_eq!(log.last_stable_offset(), log.end_offset(), "nothing seems open that was ended");
+}
+
+/// A closed segment whose offset index is damaged is read again, also before the recovery point. The next start believes what was
+/// found of aborted transactions then, so it has to be on disk before anything else happens. Random histories with power cuts showed it.
+#[test]
+fn what_was_aborted_survives_a_power_cut_after_its_segment_was_read_again() {
+    for seed in 0..100 {
+        let (dir, clock, volatile) = (tempfile::tempdir().unwrap(), clock(), VolatileDisk::new());
+        let disk = || Disk { faults: None, volatile: Some(volatile.clone()) };
+        let config = LogConfig { segment_bytes: 300, flush_messages: 1, ..LogConfig::default() };
+        let open = || open_on(disk(), dir.path(), config.clone(), &clock);
+        let log = open();
+        plain(&log, "before");
+        let first = write(&log, 7, 0, 0, "a");
+        end(&log, 7, 0, false);
+        for _ in 0..6 {
+            plain(&log, "behind");
+        }
+        // Stores the recovery point, which is the end of the log.
+        log.delete_records_before(first).unwrap();
+        disk().sync_dir(dir.path()).unwrap();
+        drop(log);
+        volatile.lose_unsynced(Loss::Everything).unwrap();
+        std::fs::remove_file(dir.path().join(format!("{:020}.index", 0))).unwrap();
+        drop(open());
+        volatile.lose_unsynced(Loss::Some(seed)).unwrap();
+        assert_eq!(aborted(&open(), first), [(7, first)], "seed {seed}");
+    }
 }
