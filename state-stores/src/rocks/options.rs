@@ -3,13 +3,13 @@
 //! Memory is bounded by one setting. Memtables are charged to the block cache, index and filter blocks live in it, so
 //! the cache's capacity is the bound, whatever the number of tasks and stores.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use ::rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, BlockBasedTablePinningTier, Cache, DBCompressionType,
-    DataBlockIndexType, LogLevel, Options, WriteBufferManager,
+    DataBlockIndexType, Env, LogLevel, Options, WriteBufferManager,
 };
 
 use super::statistics;
@@ -79,9 +79,22 @@ pub struct RocksDbResources {
     write_buffers: WriteBufferManager,
 }
 
+/// RocksDB starts its threads for flushes and compactions when a database first needs them, with the priority of whoever opens
+/// it. That may be a thread that gives way to others, and a flush that is late holds up every writer.
+fn start_background_threads() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        if let Ok(mut env) = Env::new() {
+            env.set_background_threads(1);
+            env.set_high_priority_background_threads(1);
+        }
+    });
+}
+
 impl RocksDbResources {
     /// Allocates nothing yet: the cache fills as it is used.
     pub fn new(settings: RocksDbSettings) -> Arc<Self> {
+        start_background_threads();
         let cache = Cache::new_hyper_clock_cache(settings.memory_bytes, 0);
         // A third for memtables: they flush when they reach it together, the rest of the cache holds blocks.
         let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(

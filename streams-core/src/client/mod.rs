@@ -21,6 +21,7 @@ mod message;
 mod producer;
 mod queue;
 mod transactions;
+pub(crate) mod versions;
 mod waker;
 
 pub(crate) use consumer::{Committed, GroupConsumer, GroupEvent};

@@ -262,6 +262,11 @@ impl Producer {
         std::mem::take(&mut *self.inner.client.context().failed.lock())
     }
 
+    /// Why the first of the records failed that were not taken yet.
+    pub(crate) fn first_failed(&self) -> Option<RDKafkaErrorCode> {
+        self.inner.client.context().failed.lock().first().map(|failed| failed.code)
+    }
+
     /// The fatal error that ended the idempotent producer, if there was one: it has to be made anew.
     pub(crate) fn fatal_error(&self) -> Option<(RDKafkaErrorCode, String)> {
         self.inner.client.fatal_error()

@@ -86,11 +86,15 @@ impl KafkaStreams {
         let uncommitted =
             UncommittedBudget::new(usize::try_from(memory.uncommitted_bytes).unwrap_or(usize::MAX));
         let async_runtime = AsyncRuntime::new(settings.config.async_runtime.clone());
+        if let Some(timeout) = settings.transaction_timeout {
+            async_runtime.in_transactions(timeout);
+        }
         let (setter, level) =
             (settings.config.rocksdb_config_setter.clone(), settings.config.metrics_recording_level);
         let databases = Databases::new(memory, setter, level);
         let instance = Instance {
             settings,
+            parts: topology.sub_topologies().into_iter().map(Arc::new).collect(),
             topology: Arc::new(topology),
             clock,
             state: StateCell::new(),
@@ -109,6 +113,7 @@ impl KafkaStreams {
             databases,
             metrics: Mutex::new(metrics),
             purgeable: Mutex::default(),
+            refused: Arc::default(),
             internal_topics: Mutex::default(),
             known_requests: RwLock::default(),
             failure: Mutex::new(None),

@@ -1,6 +1,32 @@
 //! Choose: whether a task may take its next record, or has to wait for one of its inputs first.
 
 use super::task_bundle::TaskBundle;
+use crate::error::StreamsError;
+
+/// Processes up to `max` records of one task; how many it were.
+///
+/// # Errors
+/// As [`Task::process`](crate::task::Task::process).
+pub(crate) fn process(
+    bundle: &mut TaskBundle,
+    max: usize,
+    idle_ms: i64,
+    now_ms: i64,
+) -> Result<usize, StreamsError> {
+    if bundle.inputs.len() == 1 {
+        return bundle.task.process(max);
+    }
+    let mut count = 0;
+    // With several inputs each record can empty one, and then the next may have to wait.
+    while count < max && bundle.task.may_take_another() && is_processable(bundle, idle_ms, now_ms) {
+        if !bundle.task.process_one()? {
+            break;
+        }
+        bundle.task.punctuate_stream_time()?;
+        count += 1;
+    }
+    Ok(count)
+}
 
 /// Whether the task may process now, by `max.task.idle.ms` (KIP-353, KIP-695; `PartitionGroup.readyToProcess`):
 ///
@@ -8,7 +34,7 @@ use super::task_bundle::TaskBundle;
 /// - negative: whatever is there;
 /// - else an empty input that isn't caught up is waited for: its next record may be older than those at hand;
 /// - positive: a caught-up empty input is waited for that long, too.
-pub(crate) fn is_processable(bundle: &mut TaskBundle, max_task_idle_ms: i64, now_ms: i64) -> bool {
+fn is_processable(bundle: &mut TaskBundle, max_task_idle_ms: i64, now_ms: i64) -> bool {
     let task = &bundle.task;
     if bundle.inputs.len() == 1 || max_task_idle_ms < 0 {
         return task.any_buffered();

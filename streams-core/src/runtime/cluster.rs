@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::AdminClient;
+use futures::executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::groups::GroupInfo;
 use rdkafka::metadata::Metadata;
@@ -63,19 +64,54 @@ pub(crate) fn members(
     Ok((!groups.groups().is_empty()).then(|| groups.groups().iter().flat_map(members).collect()))
 }
 
-/// The number of brokers, and those of the topics of which there is one copy only.
-pub(crate) fn single_copies(
+/// How well a topic is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Copies {
+    pub(crate) name: String,
+    /// Of the partition that has fewest.
+    pub(crate) replicas: usize,
+    /// `min.insync.replicas`; `None`: the brokers don't tell.
+    pub(crate) min_in_sync: Option<usize>,
+}
+
+/// The number of brokers, and how many copies they keep of these topics.
+pub(crate) fn copies(
     admin: &Admin,
     is_asked: impl Fn(&str) -> bool,
     timeout: Duration,
-) -> Result<(usize, Vec<String>), ClientError> {
+) -> Result<(usize, Vec<Copies>), ClientError> {
     let metadata = admin.inner().fetch_metadata(None, timeout);
     let metadata =
         metadata.map_err(|source| ClientError::request("reading the metadata of all topics", source))?;
-    let topics = metadata.topics().iter().filter(|topic| {
-        is_asked(topic.name()) && topic.partitions().iter().any(|partition| partition.replicas().len() == 1)
+    let topics = metadata.topics().iter().filter(|topic| is_asked(topic.name()));
+    let fewest = topics.filter_map(|topic| {
+        let replicas = topic.partitions().iter().map(|partition| partition.replicas().len()).min()?;
+        Some(Copies { name: topic.name().to_owned(), replicas, min_in_sync: None })
     });
-    Ok((metadata.brokers().len(), topics.map(|topic| topic.name().to_owned()).collect()))
+    let mut copies: Vec<Copies> = fewest.collect();
+    if metadata.brokers().len() > 1 {
+        ask_min_in_sync(admin, &mut copies, timeout);
+    }
+    Ok((metadata.brokers().len(), copies))
+}
+
+/// Not every user may see the settings of topics: what can't be learned stays unknown.
+fn ask_min_in_sync(admin: &Admin, copies: &mut [Copies], timeout: Duration) {
+    let resources: Vec<_> = copies.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
+    let options = AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout));
+    let found: Vec<Option<usize>> = match block_on(admin.describe_configs(&resources, &options)) {
+        Ok(answers) => answers
+            .iter()
+            .map(|answer| answer.as_ref().ok()?.get("min.insync.replicas")?.value.as_ref()?.parse().ok())
+            .collect(),
+        Err(error) => {
+            tracing::debug!(%error, "min.insync.replicas can't be learned");
+            return;
+        }
+    };
+    for (topic, found) in copies.iter_mut().zip(found) {
+        topic.min_in_sync = found;
+    }
 }
 
 fn existing(metadata: &Metadata) -> impl Iterator<Item = (String, i32)> {

@@ -21,9 +21,10 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::delivery;
 use super::error::RuntimeError;
 use super::fail_point::{self, Moment};
-use super::instance::{Heartbeat, Instance};
+use super::instance::{Heartbeat, Instance, ThreadHandle};
 use super::produce::ChangelogTarget;
 use super::task_bundle::{Input, TaskBundle};
 use super::transaction::{CALL_TIMEOUT, REPEAT_AFTER};
@@ -56,6 +57,19 @@ pub(crate) struct Committer<'a> {
     pub(crate) all_offsets: bool,
     /// Whether the tasks are closed afterwards.
     pub(crate) last: bool,
+}
+
+impl<'a> Committer<'a> {
+    /// For a commit of some of a thread's tasks, of what has changed.
+    pub(crate) fn new(
+        instance: &'a Instance,
+        thread: &'a ThreadHandle,
+        consumer: &'a GroupConsumer,
+        deadline: Instant,
+    ) -> Self {
+        let (producer, heartbeat) = (&thread.producer, &*thread.heartbeat);
+        Committer { instance, consumer, producer, heartbeat, deadline, all_offsets: false, last: false }
+    }
 }
 
 /// The offsets of one task, by input number.
@@ -101,17 +115,13 @@ fn to_commit(committer: &Committer<'_>, bundle: &TaskBundle, consumed: &[Consume
     let mut offsets: Offsets = consumed
         .iter()
         .map(|consumed| {
-            let metadata = OffsetMetadata {
-                partition_time: consumed.partition_time,
-                processor_metadata: bundle.task.processor_metadata().clone(),
-            };
-            let (input, metadata) = (&bundle.inputs[consumed.input], metadata.encode());
+            let input = &bundle.inputs[consumed.input];
             let offset = if bundle.task.buffered(consumed.input) == 0 {
                 input.queue.next_to_read(&input.partition, consumed.offset)
             } else {
                 consumed.offset
             };
-            (consumed.input, Committed { partition: input.partition.clone(), offset: Some(offset), metadata })
+            (consumed.input, processed_up_to(bundle, input, offset, consumed.partition_time))
         })
         .collect();
     let unchanged = bundle.inputs.iter().enumerate().filter(|(index, input)| {
@@ -128,6 +138,14 @@ fn to_commit(committer: &Committer<'_>, bundle: &TaskBundle, consumed: &[Consume
     offsets
 }
 
+/// What to commit for an input when everything before `offset` is done: beside it, how far its time has come, and what nodes
+/// keep there.
+fn processed_up_to(bundle: &TaskBundle, input: &Input, offset: i64, partition_time: i64) -> Committed {
+    let processor_metadata = bundle.task.processor_metadata().clone();
+    let metadata = OffsetMetadata { partition_time, processor_metadata }.encode();
+    Committed { partition: input.partition.clone(), offset: Some(offset), metadata }
+}
+
 /// The committed offset of the first input, or where it was read from first.
 fn as_it_is(bundle: &TaskBundle, input: &Input) -> Committed {
     let offset = input.committed.offset.or(bundle.entry.starts.first().copied());
@@ -136,20 +154,12 @@ fn as_it_is(bundle: &TaskBundle, input: &Input) -> Committed {
 
 /// Waits until everything produced is acknowledged; no longer when a task is taken away meanwhile, which answers false.
 fn flush(committer: &Committer<'_>, bundles: &[&mut TaskBundle]) -> Result<bool, StreamsError> {
-    let start = Instant::now();
-    // Beyond the client's own delivery time-out nothing can be outstanding; this bounds a client that hangs.
-    let limit = committer.instance.settings.delivery_timeout + Duration::from_secs(10);
-    while !committer.producer.flush(Duration::from_millis(500)) {
-        committer.heartbeat.beat();
-        if !all_owned(bundles) {
-            return Ok(false);
-        }
-        if start.elapsed() > limit {
-            let in_flight = committer.producer.in_flight();
-            return Err(RuntimeError::NotAcknowledged { in_flight, waited: start.elapsed() }.into());
-        }
+    let limit = delivery::limit(&committer.instance.settings);
+    let flushed = delivery::flush(committer.producer, committer.heartbeat, limit, || all_owned(bundles))?;
+    if flushed {
+        delivery::check(committer.instance, committer.producer)?;
     }
-    super::delivery::check(committer.instance, committer.producer).map(|()| true)
+    Ok(flushed)
 }
 
 /// Step 3.
@@ -291,12 +301,8 @@ pub(crate) fn commit_ahead(
     let mut ahead = Vec::new();
     for (task, bundle) in bundles.iter().enumerate() {
         for (index, input) in bundle.inputs.iter().enumerate().filter(|(_, input)| input.read_ahead) {
-            let metadata = OffsetMetadata {
-                partition_time: bundle.task.partition_time(index),
-                processor_metadata: bundle.task.processor_metadata().clone(),
-            };
-            let (partition, offset) = (input.partition.clone(), Some(input.next_offset));
-            ahead.push((task, index, Committed { partition, offset, metadata: metadata.encode() }));
+            let time = bundle.task.partition_time(index);
+            ahead.push((task, index, processed_up_to(bundle, input, input.next_offset, time)));
         }
     }
     let request: Vec<Committed> = ahead.iter().map(|(.., committed)| committed.clone()).collect();
@@ -327,6 +333,9 @@ fn note_committed(instance: &Instance, bundle: &mut TaskBundle, offsets: Offsets
         bundle.entry.committed[index].store(offset, Ordering::Relaxed);
         if instance.settings.is_repartition(&committed.partition.topic) {
             instance.purgeable.lock().insert(committed.partition.clone(), offset);
+        }
+        if instance.refused.any() {
+            instance.refused.forget(&committed.partition, offset);
         }
         let input = &mut bundle.inputs[index];
         input.processed = committed.offset;

@@ -79,7 +79,7 @@ fn build(instance: &Instance, seed: &TaskSeed) -> Result<Built, StreamsError> {
     let collector = Collector::new(instance, &seed.entry, &seed.thread, changelogs.clone());
     let environment = TaskEnvironment {
         task_id: id,
-        scope: TaskScope::SubTopology,
+        scope: TaskScope::SubTopology(instance.part_of(id)?),
         application_id: instance.settings.application_id.clone(),
         inputs: seed.inputs.iter().map(|input| input.partition.clone()).collect(),
         backend: backend.clone(),

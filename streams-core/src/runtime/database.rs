@@ -15,7 +15,7 @@ use crate::config::{MemoryPlan, MetricsRecordingLevel};
 use crate::error::StreamsError;
 use crate::state_dir::{StateDirectory, TaskDirectory};
 use crate::task::{TaskId, TopicPartition};
-use crate::topology::Topology;
+use crate::topology::{SubTopology, Topology};
 
 /// What all databases of an instance share.
 pub(crate) struct Databases {
@@ -46,7 +46,7 @@ pub(crate) fn open(
     instance: &Instance,
     task: TaskId,
 ) -> Result<(TaskBackend, Option<TaskDirectory>), StreamsError> {
-    let specs = specs(instance, task);
+    let specs = specs(instance, &*instance.part_of(task)?);
     let Some(state) = instance.state_dir.lock().clone().filter(|_| specs.iter().any(|spec| spec.persistent))
     else {
         return Ok((TaskBackend::Memory, None));
@@ -104,16 +104,10 @@ pub(crate) fn has_local_state(topology: &Topology) -> bool {
 }
 
 /// The stores that a task of this sub-topology has.
-fn specs(instance: &Instance, task: TaskId) -> Vec<StoreSpec> {
-    let parts = instance.topology.sub_topologies();
-    let nodes = parts
-        .into_iter()
-        .find(|part| part.id == task.sub_topology)
-        .map(|part| part.nodes)
-        .unwrap_or_default();
+fn specs(instance: &Instance, part: &SubTopology) -> Vec<StoreSpec> {
     let stores = instance.topology.stores.values();
     stores
-        .filter(|store| store.global.is_none() && store.users.iter().any(|user| nodes.contains(user)))
+        .filter(|store| store.global.is_none() && store.users.iter().any(|user| part.nodes.contains(user)))
         .map(|store| store.spec.clone())
         .collect()
 }

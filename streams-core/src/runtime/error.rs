@@ -154,6 +154,17 @@ pub enum RuntimeError {
         source: Box<ClientError>,
     },
 
+    /// The brokers could not tell an instance that is left behind from one that is not.
+    #[error(
+        "the brokers are too old for exactly_once_v2, which needs Apache Kafka 2.5 or newer (offsets in transactions: TxnOffsetCommit version {needed}, they have up to {found}): upgrade every broker, or use at_least_once"
+    )]
+    BrokersTooOld {
+        /// The highest version that they have.
+        found: i16,
+        /// The version that is needed.
+        needed: i16,
+    },
+
     /// A record, or the offsets, could not be added to a transaction: it is aborted.
     #[error("the transaction failed ({code})")]
     TransactionFailed {

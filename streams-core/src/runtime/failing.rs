@@ -70,7 +70,6 @@ impl ProcessingThread {
             return Err(error);
         }
         let bundle = self.tasks.remove(at);
-        bundle.entry.running.store(false, Ordering::Release);
         let entry = bundle.entry.clone();
         let settled = self.settle(false, Instant::now() + SETTLE);
         bundle.close_dirty(self.instance.clock.now_ms());

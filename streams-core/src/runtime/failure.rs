@@ -8,7 +8,6 @@ use std::time::Duration;
 use super::instance::TaskEntry;
 use super::launch;
 use super::rebalance::GroupThread;
-use super::restore::RestoreCommand;
 use super::state::State;
 use crate::error::StreamsError;
 use crate::handlers::StreamThreadExceptionResponse;
@@ -86,7 +85,7 @@ impl GroupThread {
         }
         for id in restoring {
             self.reopening.insert(id);
-            self.restorer.send(RestoreCommand::Drop(id));
+            self.restorers.drop_task(id);
         }
         launch::relaunch(self, &closed, pause)
     }

@@ -21,6 +21,7 @@ use super::assignment::{FoundInputs, Plan};
 use super::database::Databases;
 use super::error::RuntimeError;
 use super::membership::Membership;
+use super::refused::Refused;
 use super::restore_listener::Listener;
 use super::settings::Settings;
 use super::stable_end::StableEnds;
@@ -29,12 +30,12 @@ use super::task_bundle::TaskBundle;
 use super::transaction::Attempts;
 use crate::client::{Producer, Waker};
 use crate::clock::Clock;
-use crate::error::StreamsError;
+use crate::error::{StreamsError, TopologyError};
 use crate::metrics::ClientMetrics;
 use crate::processor::AsyncRuntime;
 use crate::state_dir::StateDirectory;
 use crate::task::{Activity, Task, TaskId, TopicPartition};
-use crate::topology::{AutoOffsetReset, Topology};
+use crate::topology::{AutoOffsetReset, SubTopology, Topology};
 
 /// What the group thread is told.
 pub(crate) enum Event {
@@ -260,6 +261,8 @@ impl TaskEntry {
 pub(crate) struct Instance {
     pub(crate) settings: Settings,
     pub(crate) topology: Arc<Topology>,
+    /// Its parts, by number.
+    pub(crate) parts: Vec<Arc<SubTopology>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) state: StateCell,
     /// Which partitions make which task.
@@ -293,6 +296,8 @@ pub(crate) struct Instance {
     pub(crate) metrics: Mutex<ClientMetrics>,
     /// Committed offsets of repartition topics, to be purged up to.
     pub(crate) purgeable: Mutex<BTreeMap<TopicPartition, i64>>,
+    /// Records that brokers refused, and what is to become of them.
+    pub(crate) refused: Arc<Refused>,
     /// The application's internal topics, and whether this instance has made them.
     pub(crate) internal_topics: Mutex<BTreeMap<String, bool>>,
     /// Requests to stop the application that are older than this instance.
@@ -302,6 +307,15 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
+    /// The part of the topology that a task runs.
+    ///
+    /// # Errors
+    /// When the topology has no part of this number: the task's name is not of this topology.
+    pub(crate) fn part_of(&self, task: TaskId) -> Result<Arc<SubTopology>, StreamsError> {
+        let part = self.parts.iter().find(|part| part.id == task.sub_topology).cloned();
+        part.ok_or_else(|| TopologyError::Invalid(format!("task {task} is no part of the topology")).into())
+    }
+
     /// The thread with fewest tasks, of equal ones the first.
     pub(crate) fn least_loaded_thread(&self) -> usize {
         let tasks = self.tasks.read();

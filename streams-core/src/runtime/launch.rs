@@ -8,7 +8,6 @@ use super::create::TaskSeed;
 use super::error::RuntimeError;
 use super::instance::{Instance, TaskEntry};
 use super::rebalance::GroupThread;
-use super::restore::RestoreCommand;
 use super::shutdown_request;
 use super::task_bundle::Input;
 use crate::client::{ClientError, Committed};
@@ -184,7 +183,7 @@ fn launch_from(
         commit_again(group, &seeds);
     }
     for seed in seeds {
-        group.restorer.send(RestoreCommand::Add(seed));
+        group.restorers.add(seed);
     }
     Ok(())
 }

@@ -5,8 +5,8 @@
 //! | thread | file | does |
 //! |---|---|---|
 //! | group | `rebalance`, `launch`, `assignment`, `membership` | serves the group, decides who has which task |
-//! | restore | `restore`, `restore_task`, `create` | makes tasks and restores their stores |
-//! | processing, `num.stream.threads` | `thread`: `poll`, `choose`, `produce`, `commit`, `transaction`, `release` | own tasks, take records from queue to commit |
+//! | restore, one or several | `restorers`: `restore`, `restore_task`, `create` | make tasks and restore their stores |
+//! | processing, `num.stream.threads` | `thread`, `steps`: `poll`, `choose`, `produce`, `commit`, `transaction`, `release` | own tasks, take records from queue to commit |
 //! | watch | `watch` | metadata of the sources, purge of repartition topics |
 
 mod app;
@@ -29,22 +29,27 @@ mod launch;
 mod local_metadata;
 mod membership;
 mod poll;
+mod priority;
 mod probe;
 mod produce;
 mod query;
 mod rebalance;
+mod refused;
 mod release;
 mod restore;
 mod restore_listener;
 mod restore_task;
+mod restorers;
 mod revoke;
 mod settings;
 mod shutdown;
 mod shutdown_request;
 mod sources;
 mod stable_end;
+mod start_checks;
 mod startup;
 mod state;
+mod steps;
 mod stuck;
 mod task_bundle;
 mod thread;
@@ -52,6 +57,7 @@ mod thread_meter;
 mod threads;
 mod transaction;
 mod watch;
+mod when_to_commit;
 
 pub use app::KafkaStreams;
 pub use error::RuntimeError;

@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 use super::delivery;
 use super::error::RuntimeError;
 use super::instance::{Heartbeat, Instance, TaskEntry, ThreadHandle};
+use super::refused::{Refused, Verdict};
 use crate::client::{
     AckSlot, FailedDelivery, OriginTag, Outgoing, OutputOrigin, ProduceError, Producer, TopicHandle,
 };
@@ -50,6 +51,9 @@ pub(crate) struct Collector {
     max_block: Duration,
     handler: Arc<dyn ProductionExceptionHandler>,
     dead_letter_topic: Option<String>,
+    /// What was refused, and how long to wait when one of these is sent alone.
+    refused: Arc<Refused>,
+    flush_limit: Duration,
     topics: FxHashMap<Arc<str>, SinkTopic>,
     /// The producer's numbers of nodes and inputs, and the last one.
     origins: FxHashMap<(Arc<str>, TopicPartition), usize>,
@@ -76,6 +80,8 @@ impl Collector {
             max_block: instance.settings.max_block,
             handler: config.production_exception_handler.clone(),
             dead_letter_topic: config.errors_dead_letter_queue_topic_name.clone(),
+            refused: instance.refused.clone(),
+            flush_limit: delivery::limit(&instance.settings),
             topics: FxHashMap::default(),
             origins: FxHashMap::default(),
             last_origin: None,
@@ -106,6 +112,12 @@ impl Collector {
             index
         });
         OriginTag::new(index, *offset)
+    }
+
+    /// Waits for the answers to what was sent before.
+    fn flush(&self) -> Result<(), StreamsError> {
+        let goes_on = || !self.activity.is_given_up();
+        delivery::flush(&self.producer, &self.heartbeat, self.flush_limit, goes_on).map(drop)
     }
 
     /// Makes the topic's handle known.
@@ -180,6 +192,17 @@ impl RecordCollector for Collector {
             return Ok(());
         }
         let OutputRecord { topic, partition, key, value, timestamp, headers } = record;
+        let verdict = match self.refused.any() {
+            true => self.refused.verdict_before((origin.node, origin.record), (topic, key, value)),
+            false => None,
+        };
+        if let Some(Verdict::Skip(letters)) = verdict {
+            return letters.iter().try_for_each(|letter| delivery::send_dead_letter(&self.producer, letter));
+        }
+        let alone = verdict == Some(Verdict::SendAlone);
+        if alone {
+            self.flush()?;
+        }
         let partition = match (partition, key) {
             (Some(partition), _) => Some(partition),
             (None, Some(key)) => Some(partition_for_key(key, self.partitions(topic)?)),
@@ -221,7 +244,11 @@ impl RecordCollector for Collector {
             };
             let letters = self.dead_letter_topic.as_deref();
             delivery::decide(&*self.handler, letters, &self.producer, &failed)
-        })
+        })?;
+        if alone {
+            self.flush()?;
+        }
+        Ok(())
     }
 
     fn partition_count(&mut self, topic: &str) -> Result<i32, StreamsError> {

@@ -87,11 +87,9 @@ impl<S: QueryableStore> ReadOnlyStore<S> {
             .get(&self.name)
             .map(|store| store.users.clone())
             .unwrap_or_default();
-        let parts = self.instance.topology.sub_topologies();
         let has = |id: TaskId| {
-            parts
-                .iter()
-                .any(|part| part.id == id.sub_topology && users.iter().any(|user| part.nodes.contains(user)))
+            let part = self.instance.part_of(id);
+            part.is_ok_and(|part| users.iter().any(|user| part.nodes.contains(user)))
         };
         let entries: Vec<_> =
             self.instance.tasks.read().values().filter(|entry| has(entry.id)).cloned().collect();

@@ -15,15 +15,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::error::{Chain, RuntimeError};
 use super::failing::Failing;
 use super::global::GlobalHandle;
-use super::instance::{Event, Instance, Mailbox, ThreadCommand, panic_message};
+use super::instance::{Event, Instance, ThreadCommand, panic_message};
 use super::launch::{self, Relaunch, Start};
-use super::restore::RestoreCommand;
+use super::restorers::Restorers;
 use super::revoke::Revocation;
 use super::state::State;
 use super::stuck::StuckWatch;
@@ -39,9 +38,7 @@ const POLL_EVERY: Duration = Duration::from_millis(500);
 pub(crate) struct GroupThread {
     pub(super) instance: Arc<Instance>,
     pub(super) consumer: Arc<GroupConsumer>,
-    pub(super) restorer: Mailbox<RestoreCommand>,
-    /// The restore thread: what it has open is closed when it ends.
-    pub(super) restoring: JoinHandle<()>,
+    pub(super) restorers: Restorers,
     pub(super) threads: Threads,
     /// The thread of the global stores, of a topology that has some.
     pub(super) global: Option<GlobalHandle>,
@@ -68,7 +65,7 @@ impl GroupThread {
     pub(crate) fn new(
         instance: Arc<Instance>,
         consumer: Arc<GroupConsumer>,
-        (restorer, restoring): (Mailbox<RestoreCommand>, JoinHandle<()>),
+        restorers: Restorers,
         (threads, global): (Threads, Option<GlobalHandle>),
         events: Receiver<Event>,
         waker: Arc<Waker>,
@@ -80,8 +77,7 @@ impl GroupThread {
         GroupThread {
             instance,
             consumer,
-            restorer,
-            restoring,
+            restorers,
             threads,
             global,
             events,

@@ -51,7 +51,6 @@ impl ProcessingThread {
         let now_ms = self.instance.clock.now_ms();
         for bundle in leaving {
             let id = bundle.entry.id;
-            bundle.entry.running.store(false, Ordering::Release);
             self.meter.metrics.task_closed.add(1);
             if clean {
                 bundle.close(now_ms)
@@ -115,19 +114,18 @@ impl ProcessingThread {
     /// The last commit of tasks, and of those that share a transaction with them; whether it was made.
     fn commit_last(&mut self, ids: &[TaskId], deadline: Instant) -> Result<bool, StreamsError> {
         let together = self.in_transaction();
-        let mut tasks = std::mem::take(&mut self.tasks);
         let due = |bundle: &&mut TaskBundle| {
             ids.contains(&bundle.entry.id) || together && bundle.task.commit_needed()
         };
-        let mut bundles: Vec<&mut TaskBundle> = tasks.iter_mut().filter(due).collect();
-        let committer = Committer { last: true, ..self.committer(deadline, false) };
+        let committer = Committer::new(&self.instance, &self.handle, &self.consumer, deadline);
+        let committer = Committer { last: true, ..committer };
+        let mut bundles: Vec<&mut TaskBundle> = self.tasks.iter_mut().filter(due).collect();
         let drained = calls::drain_until(&committer, &mut bundles);
         let outcome = match drained {
             Ok(true) if !bundles.is_empty() => commit::commit(&committer, &mut bundles),
             _ => Ok(CommitOutcome::Done),
         };
-        tasks.iter_mut().for_each(|bundle| bundle.task.end_drain());
-        self.tasks = tasks;
+        self.tasks.iter_mut().for_each(|bundle| bundle.task.end_drain());
         if !drained? {
             tracing::warn!(
                 "tasks are given up while asynchronous steps are at work; what came after their last commit is processed again"

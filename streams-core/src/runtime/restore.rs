@@ -1,5 +1,6 @@
-//! Restore: the thread that makes tasks and brings their stores up to the end of their changelogs, so that a long restore
-//! never stops running tasks.
+//! Restore: a thread that makes tasks and brings their stores up to the end of their changelogs, so that a long restore
+//! never stops running tasks. There may be several ([`restorers`](super::restorers)), each with tasks of its own; where processors are
+//! scarce they give way to the processing threads.
 //!
 //! For each task that this instance was given:
 //! 1. open its database and build it ([`create`](super::create));
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use super::create::{self, NotMade, TaskSeed};
 use super::error::{Chain, RuntimeError};
 use super::failing;
-use super::instance::{Event, Instance, Mailbox};
+use super::instance::{Event, Instance};
 use super::restore_task::{Restoring, Step};
 use crate::client::{GroupConsumer, Waker};
 use crate::error::StreamsError;
@@ -45,6 +46,9 @@ pub(crate) enum RestoreCommand {
 /// The restore thread's state.
 pub(crate) struct RestoreThread {
     instance: Arc<Instance>,
+    name: String,
+    /// For sorting what stores are rebuilt from.
+    budget_bytes: usize,
     consumer: GroupConsumer,
     commands: Receiver<RestoreCommand>,
     waker: Arc<Waker>,
@@ -55,15 +59,20 @@ pub(crate) struct RestoreThread {
 }
 
 impl RestoreThread {
+    /// `name` is the thread's; it shares the memory for restores with the others of `threads`.
     pub(crate) fn new(
         instance: Arc<Instance>,
+        (name, threads): (String, usize),
         consumer: GroupConsumer,
         commands: Receiver<RestoreCommand>,
         waker: Arc<Waker>,
     ) -> Self {
         let next_progress = Instant::now() + PROGRESS_EVERY;
+        let budget_bytes = instance.settings.restore_bytes / threads.max(1);
         RestoreThread {
             instance,
+            name,
+            budget_bytes,
             consumer,
             commands,
             waker,
@@ -71,14 +80,6 @@ impl RestoreThread {
             tasks: Vec::new(),
             next_progress,
         }
-    }
-
-    /// The channel to the thread.
-    pub(crate) fn mailbox(
-        sender: std::sync::mpsc::Sender<RestoreCommand>,
-        waker: &Arc<Waker>,
-    ) -> Mailbox<RestoreCommand> {
-        Mailbox::new(sender, waker.clone())
     }
 
     /// Runs until told to stop.
@@ -153,7 +154,7 @@ impl RestoreThread {
         let tries = seed.tries;
         let bundle = create::create(&self.instance, seed)?;
         let id = bundle.entry.id;
-        match Restoring::start(&self.instance, &self.consumer, bundle) {
+        match Restoring::start(&self.instance, &self.name, &self.consumer, bundle) {
             Ok(task) => {
                 tracing::info!(task = %id, records = task.remaining(), "task made; restoring");
                 self.tasks.push(task);
@@ -171,7 +172,7 @@ impl RestoreThread {
     /// Steps 3 and 4; answers how many records were read.
     fn restore(&mut self) -> usize {
         let bulks: usize = self.tasks.iter().map(Restoring::bulks_at_work).sum();
-        let budget = self.instance.settings.restore_bytes;
+        let budget = self.budget_bytes;
         let mut room = (budget / MIN_CHUNK_BYTES).max(1).saturating_sub(bulks);
         let waiting: usize = self.tasks.iter().map(Restoring::changelogs_to_begin).sum();
         let chunk = budget / (bulks + waiting.min(room)).max(1);

@@ -79,6 +79,7 @@ impl Restoring {
     /// Learns where each changelog stands and ends. A failure gives the task back.
     pub(crate) fn start(
         instance: &Instance,
+        thread: &str,
         consumer: &GroupConsumer,
         bundle: TaskBundle,
     ) -> Result<Self, Box<(TaskBundle, StreamsError)>> {
@@ -87,8 +88,7 @@ impl Restoring {
                 *bundle.entry.restore.write() =
                     changelogs.iter().map(|changelog| changelog.progress.clone()).collect();
                 let listener = instance.restore_listener.clone();
-                let thread = format!("{}-StateUpdater-1", instance.settings.client_id);
-                let metrics = RestoreMetrics::new(&thread, &bundle.entry.id.to_string());
+                let metrics = RestoreMetrics::new(thread, &bundle.entry.id.to_string());
                 let timeout = instance.settings.request_timeout;
                 Ok(Restoring { bundle, changelogs, listener, metrics, timeout })
             }

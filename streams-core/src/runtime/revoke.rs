@@ -7,7 +7,6 @@ use std::time::Instant;
 use super::error::RuntimeError;
 use super::instance::ThreadCommand;
 use super::rebalance::{GroupThread, list};
-use super::restore::RestoreCommand;
 use super::state::State;
 use crate::error::StreamsError;
 use crate::task::{TaskId, TopicPartition};
@@ -73,7 +72,7 @@ impl GroupThread {
             if entry.handed_over.load(Ordering::Acquire) {
                 by_thread.entry(entry.thread).or_default().push(*id);
             } else {
-                self.restorer.send(RestoreCommand::Drop(*id));
+                self.restorers.drop_task(*id);
             }
         }
         drop(entries);

@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) request_timeout: Duration,
     pub(crate) startup_timeout: Duration,
     pub(crate) delivery_timeout: Duration,
+    /// How long a transaction may last; `None`: there are none.
+    pub(crate) transaction_timeout: Option<Duration>,
     /// How long to wait for room in the producer's queue.
     pub(crate) max_block: Duration,
     /// How long errors that may pass are waited out.
@@ -94,6 +96,11 @@ impl Settings {
             request_timeout: config.default_api_timeout.min(REQUEST_TIMEOUT),
             startup_timeout: config.default_api_timeout.min(STARTUP_TIMEOUT),
             delivery_timeout: millis(&producer, "delivery.timeout.ms", DELIVERY_TIMEOUT_MS),
+            transaction_timeout: producer
+                .get("transaction.timeout.ms")
+                .filter(|_| config.processing_guarantee == ProcessingGuarantee::ExactlyOnceV2)
+                .and_then(|value| value.parse().ok())
+                .map(Duration::from_millis),
             max_block: config.producer_max_block,
             task_timeout: config.task_timeout,
             give_up_timeout: GIVE_UP_TIMEOUT.min(max_poll_interval / 2),
@@ -116,9 +123,13 @@ impl Settings {
         Ok(config)
     }
 
-    /// The restore consumer's settings.
-    pub(crate) fn restore_consumer(&self, partitions: usize) -> Result<ClientConfig, ConfigError> {
-        let mut config = self.config.restore_consumer(&self.process_id, 1, partitions).map(client)?;
+    /// The settings of the consumer of restore thread `number`, which counts from 1.
+    pub(crate) fn restore_consumer(
+        &self,
+        number: usize,
+        partitions: usize,
+    ) -> Result<ClientConfig, ConfigError> {
+        let mut config = self.config.restore_consumer(&self.process_id, number, partitions).map(client)?;
         if config.get("fetch.wait.max.ms").is_none() {
             // A fetch that waits at the end of one changelog would hold up those that are added meanwhile.
             config.set("fetch.wait.max.ms", "20");

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use super::instance::{TaskEntry, ThreadCommand};
 use super::rebalance::GroupThread;
-use super::restore::RestoreCommand;
 use super::shutdown_request;
 use crate::client::GroupConsumer;
 
@@ -23,7 +22,7 @@ pub(crate) fn shut_down(mut group: GroupThread, timeout: Duration) {
     for thread in group.instance.threads.read().iter() {
         thread.mailbox.send(ThreadCommand::Stop { deadline });
     }
-    group.restorer.send(RestoreCommand::Stop);
+    group.restorers.stop();
     while !group.threads.all_ended() && Instant::now() < deadline {
         // Goes on serving the group, so that the last commits are those of a member.
         group.answer_group();
@@ -36,7 +35,7 @@ pub(crate) fn shut_down(mut group: GroupThread, timeout: Duration) {
         group.fence(&held.iter().filter(alive).cloned().collect::<Vec<_>>());
     }
     // Whoever starts again at once needs the folders of tasks that were being restored.
-    while !group.restoring.is_finished() && Instant::now() < deadline {
+    while !group.restorers.all_ended() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(1));
     }
     group.drain_events();

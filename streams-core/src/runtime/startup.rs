@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 
 use rdkafka::ClientConfig;
 use rdkafka::client::DefaultClientContext;
@@ -14,13 +14,13 @@ use super::error::RuntimeError;
 use super::global;
 use super::instance::{Event, Instance};
 use super::rebalance::GroupThread;
-use super::restore::RestoreThread;
+use super::restorers::Restorers;
 use super::shutdown_request;
 use super::sources;
+use super::start_checks;
 use super::threads::Threads;
-use super::transaction;
 use super::watch::{Watch, WatchHandle};
-use crate::client::{ClientError, GroupConsumer, Waker};
+use crate::client::{ClientError, GroupConsumer};
 use crate::config::ProcessingGuarantee;
 use crate::error::StreamsError;
 use crate::internal_topics::TopicManager;
@@ -39,6 +39,9 @@ pub(crate) fn start(instance: &Arc<Instance>, events: Receiver<Event>) -> Result
         // librdkafka's end waits for its name look-ups, which can hang for long; whoever started need not.
         let _ = std::thread::Builder::new().name("kstreams-admin-end".into()).spawn(move || drop(admin));
         return Err(RuntimeError::from(error).into());
+    }
+    if settings.guarantee == ProcessingGuarantee::ExactlyOnceV2 {
+        start_checks::check_brokers(instance)?;
     }
     let manager = TopicManager::new(
         &settings.config.admin(&settings.process_id)?,
@@ -62,24 +65,16 @@ pub(crate) fn start(instance: &Arc<Instance>, events: Receiver<Event>) -> Result
     let consumer = Arc::new(consumer);
     let threads = Threads::start(instance, &consumer)?;
     if settings.guarantee == ProcessingGuarantee::ExactlyOnceV2 {
-        transaction::warn_of_single_copies(instance, &admin);
+        start_checks::warn_of_few_copies(instance, &admin);
     }
-    let (sender, commands) = channel();
-    let restore_waker = Arc::new(Waker::default());
-    let restore_consumer = GroupConsumer::new("restore-consumer", &settings.restore_consumer(partitions)?)
-        .map_err(RuntimeError::from)?;
-    let restore = RestoreThread::new(instance.clone(), restore_consumer, commands, restore_waker.clone());
-    let restorer = RestoreThread::mailbox(sender, &restore_waker);
-    let restoring =
-        instance.spawn(format!("{}-StateUpdater-1", settings.client_id), move || restore.run())?;
+    let restorers = Restorers::start(instance, partitions)?;
     let watch = Watch::start(instance, admin, manager)?;
 
     let topics: Vec<&str> = subscription.iter().map(|topic| &**topic).collect();
     if !topics.is_empty() {
         consumer.subscribe(&topics).map_err(RuntimeError::from)?;
     }
-    let restorer = (restorer, restoring);
-    let group = GroupThread::new(instance.clone(), consumer, restorer, (threads, global), events, waker);
+    let group = GroupThread::new(instance.clone(), consumer, restorers, (threads, global), events, waker);
     instance.spawn(format!("{}-group", settings.client_id), move || group.run())?;
     Ok(watch)
 }

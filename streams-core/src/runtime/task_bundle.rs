@@ -207,6 +207,7 @@ impl TaskBundle {
 
     /// Closes the task and forgets what was not committed.
     pub(crate) fn close_dirty(mut self, now_ms: i64) {
+        self.entry.running.store(false, Ordering::Release);
         self.task.discard_uncommitted();
         self.close(now_ms);
     }
@@ -214,6 +215,7 @@ impl TaskBundle {
     /// Closes the task; commit before.
     pub(crate) fn close(self, now_ms: i64) {
         let TaskBundle { entry, mut task, backend, directory, .. } = self;
+        entry.running.store(false, Ordering::Release);
         // Without it the next start would replay what was committed since the last flush.
         if let Err(error) = database::flush(&backend) {
             tracing::warn!(task = %entry.id, %error, "the task's state could not be flushed; its changelogs are replayed");

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rdkafka::error::RDKafkaErrorCode;
 
-use super::cluster::{self, Admin};
+use super::delivery;
 use super::error::{Chain, RuntimeError};
 use super::instance::{Event, Heartbeat, Instance, TaskEntry};
 use super::thread::ProcessingThread;
@@ -111,29 +111,6 @@ pub(super) fn prepare(
     Ok(())
 }
 
-/// Says so when brokers that could keep several copies keep one: a transaction is as durable as what it wrote.
-pub(super) fn warn_of_single_copies(instance: &Instance, admin: &Admin) {
-    let (settings, topology) = (&instance.settings, &instance.topology);
-    let prefix = format!("{}-", settings.application_id);
-    let parts = topology.sub_topologies();
-    let sinks: Vec<String> = parts.iter().flat_map(|part| topology.sink_topics(part)).collect();
-    let is_ours = |topic: &str| {
-        topic.starts_with(&prefix)
-            || topic == "__transaction_state"
-            || topic == "__consumer_offsets"
-            || sinks.iter().any(|sink| sink == topic)
-    };
-    match cluster::single_copies(admin, is_ours, settings.request_timeout) {
-        Ok((brokers @ 2.., topics)) if !topics.is_empty() => tracing::warn!(
-            brokers,
-            topics = topics.join(", "),
-            "there is one copy only of these topics: exactly_once_v2 does not hold if its broker is lost; give them replication factor 3 and min.insync.replicas 2 (replication.factor and topic.min.insync.replicas for internal topics)"
-        ),
-        Ok(_) => {}
-        Err(error) => tracing::debug!(%error, "the topics' copies can't be counted"),
-    }
-}
-
 /// What to do about brokers that refuse transactions.
 fn refused(instance: &Instance, error: ClientError) -> RuntimeError {
     use RDKafkaErrorCode as C;
@@ -172,16 +149,20 @@ impl ProcessingThread {
         }
     }
 
-    /// Aborts the transaction and has every task made anew, after a pause.
+    /// Aborts the transaction and has every task made anew, after a pause unless it is known what to do otherwise this time.
     fn start_over(&mut self, error: StreamsError) -> Result<(), StreamsError> {
-        let Some(pause) = self.handle.attempts.pause(self.instance.settings.task_timeout) else {
-            return Err(self.given_up(error));
+        let is_ready = self.end_by_abort();
+        // The abort waits for the report of every record.
+        let pause = match delivery::after_abort(&self.instance, &self.handle.producer)? {
+            true => Some(Duration::ZERO),
+            false => self.handle.attempts.pause(self.instance.settings.task_timeout),
         };
+        let Some(pause) = pause else { return Err(self.given_up(error)) };
         tracing::warn!(
             error = %Chain(&error), ?pause,
             "the transaction failed and is aborted; its records are processed again"
         );
-        if self.abort() {
+        if is_ready {
             self.make_tasks_anew(pause);
             Ok(())
         } else {
@@ -209,6 +190,14 @@ impl ProcessingThread {
 
     /// Aborts what is open; false when that can't be done, and the producer is of no use any more.
     pub(super) fn abort(&self) -> bool {
+        let is_ready = self.end_by_abort();
+        // Of records that the abort took back nobody needs to hear.
+        self.handle.producer.take_failed();
+        is_ready
+    }
+
+    /// As [`abort`](Self::abort), and leaves the reports of what could not be delivered.
+    fn end_by_abort(&self) -> bool {
         let (producer, start) = (&self.handle.producer, Instant::now());
         while self.in_transaction() {
             self.handle.heartbeat.beat();
@@ -228,8 +217,6 @@ impl ProcessingThread {
                 }
             }
         }
-        // Of records that the abort took back nobody needs to hear.
-        producer.take_failed();
         producer.transaction() != Some(TransactionState::Dead)
     }
 
@@ -237,10 +224,7 @@ impl ProcessingThread {
     pub(super) fn make_tasks_anew(&mut self, pause: Duration) {
         let now_ms = self.instance.clock.now_ms();
         let entries: Vec<Arc<TaskEntry>> = self.tasks.iter().map(|bundle| bundle.entry.clone()).collect();
-        for bundle in self.tasks.drain(..) {
-            bundle.entry.running.store(false, Ordering::Release);
-            bundle.close_dirty(now_ms);
-        }
+        self.tasks.drain(..).for_each(|bundle| bundle.close_dirty(now_ms));
         if !entries.is_empty() {
             self.instance.events.send(Event::Aborted(entries, pause));
         }

@@ -9,24 +9,26 @@ use kstreams_state_stores::{
 };
 use qcell::QCellOwner;
 
+use super::process::dummy_record;
 use super::punctuation::Punctuations;
 use super::{
     Activity, ChangelogPartition, JavaHeap, Lateness, RecordCollector, Task, TaskCalls, TaskContext,
-    TaskHandlers, TaskId, TaskStore, TopicPartition, dummy_record,
+    TaskHandlers, TaskId, TaskStore, TopicPartition,
 };
 use crate::clock::Clock;
 use crate::config::EmitIntervals;
 use crate::error::StreamsError;
 use crate::processor::AsyncEnvironment;
 use crate::topology::{
-    NodeKind, NodeLifecycle, QueueFactory, SourceTopics, StoreEntry, Topology, Wiring, matches_whole,
+    NodeKind, NodeLifecycle, QueueFactory, SourceTopics, StoreEntry, SubTopology, Topology, Wiring,
+    matches_whole,
 };
 
 /// Which part of the topology the task runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskScope {
     /// The sub-topology of the task's id.
-    SubTopology,
+    SubTopology(Arc<SubTopology>),
     /// All of it but global stores in one task, as the test driver does.
     All,
     /// Global stores and what keeps them up to date.
@@ -140,11 +142,12 @@ impl Task {
 }
 
 fn included_nodes(topology: &Topology, environment: &TaskEnvironment) -> Vec<usize> {
-    let parts = topology.sub_topologies().into_iter().filter(|part| match environment.scope {
-        TaskScope::All => !part.global,
-        TaskScope::Global => part.global,
-        TaskScope::SubTopology => part.id == environment.task_id.sub_topology,
-    });
+    let global = match &environment.scope {
+        TaskScope::SubTopology(part) => return part.nodes.clone(),
+        TaskScope::All => false,
+        TaskScope::Global => true,
+    };
+    let parts = topology.sub_topologies().into_iter().filter(|part| part.global == global);
     let mut nodes: Vec<usize> = parts.flat_map(|part| part.nodes).collect();
     nodes.sort_unstable();
     nodes

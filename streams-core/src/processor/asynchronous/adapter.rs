@@ -186,8 +186,9 @@ where
 {
     fn init(&mut self, ctx: &mut InitContext<'_>) -> ProcessResult {
         let node = ctx.node;
-        let name = Arc::from(ctx.cx.node_name(node));
+        let name: Arc<str> = Arc::from(ctx.cx.node_name(node));
         let (environment, signal) = ctx.cx.calls.connect(node).map_err(ProcessError::fatal)?;
+        environment.runtime.check_longest_call(&name, self.options.longest_call());
         self.schedule = Schedule::new(rules(&self.options, environment.in_order));
         self.connected = Some(Connected {
             node: name,

@@ -126,7 +126,7 @@ impl AsyncOptions {
 
     /// The time that all attempts at one record take at most, with the waits between them. Under exactly-once it must be
     /// below `producer.transaction.timeout.ms` (10 s): a transaction that waits longer for a call is aborted, and its
-    /// records are processed again.
+    /// records are processed again. A step that may take longer is warned of when its first task starts.
     pub fn longest_call(&self) -> Duration {
         // No wait grows any more after so many: "without end" must not be counted one by one.
         let growing = self.retries.min(32);

@@ -1,6 +1,8 @@
 //! Where calls run: on a tokio runtime of the application, or on one of the instance's own.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::{Builder, Handle, Runtime, RuntimeFlavor};
@@ -23,6 +25,10 @@ pub struct AsyncRuntime(Arc<Mutex<Place>>);
 struct Place {
     handle: Option<Handle>,
     own: Option<Runtime>,
+    /// How long a transaction may last, where calls are waited for in one.
+    transaction_timeout: Option<Duration>,
+    /// Steps that are known to be able to take longer.
+    slow: BTreeSet<Arc<str>>,
 }
 
 impl Drop for Place {
@@ -37,7 +43,25 @@ impl Drop for Place {
 impl AsyncRuntime {
     /// Calls run on `given`; without it on the runtime that the instance is started on, or else on one of its own.
     pub fn new(given: Option<Handle>) -> Self {
-        AsyncRuntime(Arc::new(Mutex::new(Place { handle: given, own: None })))
+        let (transaction_timeout, slow) = (None, BTreeSet::new());
+        AsyncRuntime(Arc::new(Mutex::new(Place { handle: given, own: None, transaction_timeout, slow })))
+    }
+
+    /// Calls are made within transactions of at most this length.
+    pub(crate) fn in_transactions(&self, timeout: Duration) {
+        self.0.lock().transaction_timeout = Some(timeout);
+    }
+
+    /// Says so, once, when a step may take longer than the transaction that waits for it.
+    pub(super) fn check_longest_call(&self, node: &Arc<str>, longest: Duration) {
+        let mut place = self.0.lock();
+        let Some(timeout) = place.transaction_timeout.filter(|timeout| longest >= *timeout) else { return };
+        if place.slow.insert(Arc::clone(node)) {
+            tracing::warn!(
+                %node, longest_call_ms = longest.as_millis(), transaction_timeout_ms = timeout.as_millis(),
+                "all attempts of an asynchronous step may take longer than a transaction lasts: then it is aborted, and its records are processed again, perhaps for ever; give the step shorter time-outs or fewer retries (AsyncOptions), or raise producer.transaction.timeout.ms (up to the brokers' transaction.max.timeout.ms)"
+            );
+        }
     }
 
     /// Takes the runtime that this is called on, unless one was given. One with a single thread is left alone: the
