@@ -178,8 +178,9 @@ fn produce(
                 if Instant::now() >= deadline {
                     return Err(RDKafkaErrorCode::QueueFull);
                 }
-                // Acknowledgements make room without a report, so wait a little and try again.
-                producer.poll(Duration::from_millis(2));
+                // What waits for its batch to fill or for `linger.ms` is sent now: it is in the way. Acknowledgements make
+                // room without a report, so wait a little and try again.
+                producer.flush(Duration::from_millis(2));
             }
         }
     }
