@@ -96,7 +96,7 @@ impl Task {
         &self.inputs
     }
 
-    /// The changelogs of its logged stores, by [`ChangelogId`].
+    /// The changelogs of its logged stores, by [`ChangelogId`](kstreams_state_stores::ChangelogId).
     pub fn changelogs(&self) -> &[ChangelogPartition] {
         &self.changelogs
     }
