@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::{CACHES, Engine, Task, cases, on_engine};
+use super::{CACHES, Engine, Task, cases, key, on_engine};
 use crate::{SessionStore, StoreBuilder, Stores, TimePages, Window, WindowStore, Windowed};
 
 const RETENTION_MS: i64 = 100_000;
@@ -22,11 +22,6 @@ enum Op {
     Abort,
     Restart,
     Crash,
-}
-
-fn key() -> impl Strategy<Value = Key> {
-    let byte = prop::sample::select(vec![0u8, b'a', 0xff]);
-    prop::collection::vec(byte, 0..3)
 }
 
 /// On both sides of segments' borders and of the retention.

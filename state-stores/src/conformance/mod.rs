@@ -16,7 +16,7 @@ mod window;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use proptest::prelude::ProptestConfig;
+use proptest::prelude::{ProptestConfig, Strategy, prop};
 use tempfile::TempDir;
 
 use crate::testing::{Logged, RecordedChangelog};
@@ -29,6 +29,12 @@ use crate::{
 pub(crate) fn cases(cases: u32) -> ProptestConfig {
     let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_some() { default } else { ProptestConfig { cases, ..default } }
+}
+
+/// Keys of a few bytes, the least and the greatest among them: some are the beginning of others, and the empty one of all.
+pub(crate) fn key() -> impl Strategy<Value = Vec<u8>> {
+    let byte = prop::sample::select(vec![0u8, b'a', 0xff]);
+    prop::collection::vec(byte, 0..3)
 }
 
 /// Where the stores of a test live.

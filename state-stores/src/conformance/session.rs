@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{CACHES, Engine, Lossy, LossySerde, Task, cases, on_engine};
+use super::{CACHES, Engine, Lossy, LossySerde, Task, cases, key, on_engine};
 use crate::{SessionStore, StoreBuilder, Stores, Window, Windowed};
 
 const RETENTION_MS: i64 = 100_000;
@@ -25,11 +25,6 @@ enum Op {
     Abort,
     Restart,
     Crash,
-}
-
-fn key() -> impl Strategy<Value = Key> {
-    let byte = prop::sample::select(vec![0u8, b'a', 0xff]);
-    prop::collection::vec(byte, 0..3)
 }
 
 /// Ends on both sides of segments' borders and of the retention.

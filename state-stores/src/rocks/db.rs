@@ -218,12 +218,12 @@ impl TaskDb {
 
     /// All column families at once: a flush of one would not be atomic with the others.
     fn start_flush(&self, wait: bool) -> Result<(), StoreError> {
+        self.note_size()?;
         // Before the flush: what is written meanwhile counts for the next.
         self.unflushed.store(0, Ordering::Relaxed);
         *self.flushed_at.lock() = Instant::now();
         let mut options = FlushOptions::default();
         options.set_wait(wait);
-        self.note_size()?;
         let mut families = Vec::new();
         for name in &self.families {
             families.push(self.family(name)?);
