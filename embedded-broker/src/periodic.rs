@@ -30,8 +30,10 @@ pub(crate) async fn run(
     let mut thorough_due = Instant::now() + rhythm.thorough_every;
     loop {
         tokio::select! {
-            _ = ticks.tick() => {}
+            // A round that took longer than the rhythm has its next tick due already: stopping goes first.
+            biased;
             () = stop.stopped() => return,
+            _ = ticks.tick() => {}
         }
         let thorough = Instant::now() >= thorough_due;
         if thorough {
