@@ -24,5 +24,8 @@ start_broker() {
   if (exec 3<>"/dev/tcp/127.0.0.1/$KAFKA_PORT") 2>/dev/null; then return 0; fi
   [ -x "$kafka" ] || die "no broker on port $KAFKA_PORT and no $kafka to start one; name it in KAFKA"
   "$kafka" start 1 >/dev/null
-  trap '"$kafka" stop' EXIT
+  broker_is_ours=1
+  trap stop_broker EXIT
 }
+
+stop_broker() { [ -z "${broker_is_ours:-}" ] || "$kafka" stop; }

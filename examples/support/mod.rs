@@ -146,7 +146,9 @@ impl Cluster {
             }
             written += 1;
         }
-        producer.flush(PATIENCE)?;
+        let delivered = producer.flush(PATIENCE);
+        delivered
+            .map_err(|error| stuck(&format!("Kafka does not take what is written to {topic} ({error})")))?;
         Ok(written)
     }
 
@@ -201,12 +203,22 @@ pub fn start_of_story() -> i64 {
     (i64::try_from(now).unwrap_or(i64::MAX) / HOUR - 1) * HOUR
 }
 
+/// The error of an example that waited in vain. The application itself goes on trying, and has said what is in its way.
+fn stuck(what: &str) -> AnyError {
+    format!(
+        "after {} s: {what}. The messages above say why: a full disk or a lost broker, for instance. Nothing is lost: mend \
+         that, run it again, and it goes on where it was.",
+        PATIENCE.as_secs()
+    )
+    .into()
+}
+
 /// Waits until `done`; `what` says for what.
 pub async fn until(what: &str, done: impl Fn() -> bool) -> Result<(), AnyError> {
     let deadline = Instant::now() + PATIENCE;
     while !done() {
         if Instant::now() > deadline {
-            return Err(format!("waited {} s until {what}", PATIENCE.as_secs()).into());
+            return Err(stuck(&format!("still waiting until {what}")));
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -266,7 +278,7 @@ impl Tail {
                     deadline = Instant::now() + PATIENCE;
                 }
                 None if Instant::now() > deadline => {
-                    return Err(format!("nothing new on {} for {} s", self.topic, PATIENCE.as_secs()).into());
+                    return Err(stuck(&format!("nothing new on {}", self.topic)));
                 }
                 None => {}
             }

@@ -52,38 +52,36 @@ impl Overlay {
     /// Puts bytes that are not shared yet. Answers whether this layer did not know so far that the key has a value, or
     /// has none.
     pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> bool {
-        let is_news = match self.updates.find(key).and_then(|slot| self.updates.item_mut(slot)) {
-            Some(update) => {
-                let had_value = update.0.is_some();
-                self.bytes -= update.0.as_ref().map_or(0, |old| old.len());
-                self.bytes += value.map_or(0, <[u8]>::len);
-                overwrite(&mut update.0, value);
-                had_value != value.is_some()
-            }
-            None => {
-                self.bytes += key.len() + value.map_or(0, <[u8]>::len) + ENTRY_OVERHEAD_BYTES;
-                self.updates.insert_new(key.into(), Update(value.map(Into::into)));
-                true
-            }
-        };
-        self.report(REPORT_STEP_BYTES);
-        is_news
+        self.put_by(key, || key.into(), |place| overwrite(place, value))
     }
 
     /// As [`put`](Self::put), of bytes that the cache holds: they are shared, not copied.
     pub(crate) fn put_shared(&mut self, key: &SharedBytes, value: Option<&SharedBytes>) -> bool {
-        let value_bytes = value.map_or(0, |value| value.len());
+        self.put_by(key, || key.clone(), |place| *place = value.cloned())
+    }
+
+    /// `write` sets the value in the place of the old one; `new_key` makes the key of a new entry.
+    #[inline]
+    fn put_by(
+        &mut self,
+        key: &[u8],
+        new_key: impl FnOnce() -> SharedBytes,
+        write: impl FnOnce(&mut Option<SharedBytes>),
+    ) -> bool {
+        let length = |value: &Option<SharedBytes>| value.as_ref().map_or(0, |value| value.len());
         let is_news = match self.updates.find(key).and_then(|slot| self.updates.item_mut(slot)) {
-            Some(update) => {
-                let had_value = update.0.is_some();
-                self.bytes -= update.0.as_ref().map_or(0, |old| old.len());
-                self.bytes += value_bytes;
-                update.0 = value.cloned();
+            Some(Update(value)) => {
+                let had_value = value.is_some();
+                self.bytes -= length(value);
+                write(value);
+                self.bytes += length(value);
                 had_value != value.is_some()
             }
             None => {
-                self.bytes += key.len() + value_bytes + ENTRY_OVERHEAD_BYTES;
-                self.updates.insert_new(key.clone(), Update(value.cloned()));
+                let mut value = None;
+                write(&mut value);
+                self.bytes += key.len() + length(&value) + ENTRY_OVERHEAD_BYTES;
+                self.updates.insert_new(new_key(), Update(value));
                 true
             }
         };

@@ -7,24 +7,18 @@
 
 #![allow(clippy::disallowed_methods)] // a program that measures time
 
-use std::error::Error;
+mod support;
+
 use std::time::{Duration, Instant};
 
-use kstreams::embedded::{BrokerConfig, EmbeddedBroker};
 use kstreams::prelude::*;
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-
-type Failure = Box<dyn Error + Send + Sync>;
+use rdkafka::producer::BaseProducer;
+use support::{Broker, Failure, PATIENCE};
 
 const ORDERS: &str = "orders";
 const CUSTOMERS: &str = "customers";
 const OUTPUT: &str = "orders-with-customers";
-const PATIENCE: Duration = Duration::from_secs(600);
 
 fn topology() -> Result<Topology, TopologyError> {
     let builder = StreamsBuilder::new();
@@ -44,16 +38,6 @@ fn memory(field: &str) -> Result<u64, Failure> {
     Ok(kib / 1024)
 }
 
-fn send(producer: &BaseProducer, topic: &str, key: &[u8], value: &str) -> Result<(), Failure> {
-    while let Err((error, _)) = producer.send(BaseRecord::to(topic).key(key).payload(value)) {
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-            return Err(error.into());
-        }
-        producer.poll(Duration::from_millis(10));
-    }
-    Ok(())
-}
-
 /// Waits until the output has `records` records.
 async fn results(consumer: &BaseConsumer, records: i64) -> Result<(), Failure> {
     let begun = Instant::now();
@@ -70,30 +54,14 @@ async fn results(consumer: &BaseConsumer, records: i64) -> Result<(), Failure> {
 async fn main() -> Result<(), Failure> {
     let rows: i64 = std::env::var("ROWS").map_or(Ok(1_000_000), |text| text.parse())?;
     let state = tempfile::tempdir()?;
-    let broker = match std::env::var("BOOTSTRAP") {
-        Ok(_) => None,
-        Err(_) => Some(EmbeddedBroker::start(BrokerConfig::new()).await?),
-    };
-    let bootstrap = match &broker {
-        Some(broker) => broker.bootstrap_servers(),
-        None => std::env::var("BOOTSTRAP")?,
-    };
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", &bootstrap);
-    let admin: AdminClient<DefaultClientContext> = client.create()?;
-    for topic in [ORDERS, CUSTOMERS, OUTPUT] {
-        let new = NewTopic::new(topic, 1, TopicReplication::Fixed(1));
-        admin.create_topics([&new], &AdminOptions::new()).await?;
-    }
-    let consumer: BaseConsumer = client.clone().set("group.id", "results").create()?;
-    let producer: BaseProducer = client.clone().set("linger.ms", "20").create()?;
-    send(&producer, CUSTOMERS, b"c", "before")?;
-    for order in 0..rows {
-        send(&producer, ORDERS, &order.to_be_bytes(), "c")?;
-    }
-    producer.flush(PATIENCE)?;
+    let broker = Broker::open(&[(ORDERS, 1), (CUSTOMERS, 1), (OUTPUT, 1)]).await?;
+    let consumer: BaseConsumer = broker.client().set("group.id", "results").create()?;
+    let producer: BaseProducer = broker.client().set("linger.ms", "20").create()?;
+    let customer = |value| [(b"c".to_vec(), value)];
+    support::write(&producer, CUSTOMERS, customer("before"))?;
+    support::write(&producer, ORDERS, (0..rows).map(|order| (order.to_be_bytes().to_vec(), "c")))?;
 
-    let config = StreamsConfig::new("fanout", &bootstrap)
+    let config = StreamsConfig::new("fanout", &broker.bootstrap)
         .state_dir(state.path())
         .commit_interval(Duration::from_millis(1_000));
     let streams = KafkaStreams::new(topology()?, config)?;
@@ -106,8 +74,7 @@ async fn main() -> Result<(), Failure> {
         // From here on the greatest amount of memory counts (`man 5 proc_pid_clear_refs`).
         std::fs::write("/proc/self/clear_refs", "5")?;
         let (before, begun) = (memory("VmRSS")?, Instant::now());
-        send(&producer, CUSTOMERS, b"c", "after")?;
-        producer.flush(PATIENCE)?;
+        support::write(&producer, CUSTOMERS, customer("after"))?;
         results(&consumer, rows * (round + 1)).await?;
         println!(
             "update {round}: {rows} results in {:.1?}; memory {before} MiB before, at most {} MiB",
@@ -116,8 +83,5 @@ async fn main() -> Result<(), Failure> {
         );
     }
     streams.close(PATIENCE).await;
-    if let Some(broker) = broker {
-        broker.shutdown().await?;
-    }
-    Ok(())
+    broker.close().await
 }

@@ -6,24 +6,21 @@
 
 #![allow(clippy::disallowed_methods)] // a program that measures time
 
-use std::error::Error;
+mod support;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use kstreams::embedded::{BrokerConfig, EmbeddedBroker};
 use kstreams::prelude::*;
 use kstreams::task::TopicPartition;
 use kstreams::{State, StateRestoreListener};
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-
-type Failure = Box<dyn Error + Send + Sync>;
+use support::{Broker, Failure, PATIENCE};
 
 /// A tick this often.
 const TICK_EVERY: Duration = Duration::from_millis(2);
@@ -32,17 +29,9 @@ const QUIET: Duration = Duration::from_secs(10);
 const TICKS: &str = "ticks";
 const TOCKS: &str = "tocks";
 const ROWS: &str = "rows";
-const PATIENCE: Duration = Duration::from_secs(600);
 
 fn number(name: &str, default: usize) -> Result<usize, Failure> {
     Ok(std::env::var(name).map_or(Ok(default), |text| text.parse())?)
-}
-
-/// A client's settings.
-fn client_of(bootstrap: &str) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap);
-    config
 }
 
 /// Ticks go through, in one sub-topology; rows are kept, in another.
@@ -84,15 +73,6 @@ impl StateRestoreListener for Listener {
     }
 }
 
-async fn create_topics(client: &ClientConfig, partitions: i32) -> Result<(), Failure> {
-    let admin: AdminClient<DefaultClientContext> = client.create()?;
-    for (topic, partitions) in [(TICKS, 1), (TOCKS, 1), (ROWS, partitions)] {
-        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-        admin.create_topics([&new], &AdminOptions::new()).await?;
-    }
-    Ok(())
-}
-
 fn fill(client: &ClientConfig, keys: usize) -> Result<(), Failure> {
     let producer: BaseProducer = client
         .clone()
@@ -100,17 +80,8 @@ fn fill(client: &ClientConfig, keys: usize) -> Result<(), Failure> {
         .set("linger.ms", "50")
         .set("queue.buffering.max.messages", "200000")
         .create()?;
-    let value = [7_u8; 40];
-    for key in 0..keys as u64 {
-        let key = key.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
-        while let Err((error, _)) = producer.send(BaseRecord::to(ROWS).key(&key).payload(&value)) {
-            if error.rdkafka_error_code() != Some(rdkafka::error::RDKafkaErrorCode::QueueFull) {
-                return Err(error.into());
-            }
-            producer.poll(Duration::from_millis(10));
-        }
-    }
-    Ok(producer.flush(PATIENCE)?)
+    let key = |key: u64| key.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes().to_vec();
+    support::write(&producer, ROWS, (0..keys as u64).map(|number| (key(number), [7_u8; 40])))
 }
 
 /// Latencies in microseconds with the time at which each tick was sent.
@@ -165,12 +136,11 @@ async fn run_until(streams: &KafkaStreams, state: State) -> Result<(), Failure> 
 }
 
 /// Lets the application take up all rows, so that its changelog has them.
-async fn process_rows(bootstrap: &str, state: &Path, keys: usize) -> Result<(), Failure> {
-    let streams = KafkaStreams::new(topology()?, config(bootstrap, state))?;
+async fn process_rows(broker: &Broker, state: &Path, keys: usize) -> Result<(), Failure> {
+    let streams = KafkaStreams::new(topology()?, config(&broker.bootstrap, state))?;
     streams.start().await?;
     run_until(&streams, State::Running).await?;
-    let client = client_of(bootstrap).set("group.id", "restore-latency").clone();
-    let group: BaseConsumer = client.create()?;
+    let group: BaseConsumer = broker.client().set("group.id", "restore-latency").create()?;
     let mut rows = rdkafka::TopicPartitionList::new();
     let partitions =
         group.fetch_metadata(Some(ROWS), PATIENCE)?.topics().iter().map(|t| t.partitions().len()).sum();
@@ -204,18 +174,11 @@ fn forget_state(state: &Path) -> Result<(), Failure> {
 async fn main() -> Result<(), Failure> {
     let (keys, partitions) = (number("KEYS", 2_000_000)?, number("PARTITIONS", 4)?);
     let state = tempfile::tempdir()?;
-    let broker = match std::env::var("BOOTSTRAP") {
-        Ok(_) => None,
-        Err(_) => Some(EmbeddedBroker::start(BrokerConfig::new()).await?),
-    };
-    let bootstrap = match &broker {
-        Some(broker) => broker.bootstrap_servers(),
-        None => std::env::var("BOOTSTRAP")?,
-    };
-    let client = client_of(&bootstrap);
-    create_topics(&client, i32::try_from(partitions)?).await?;
+    let topics = [(TICKS, 1), (TOCKS, 1), (ROWS, i32::try_from(partitions)?)];
+    let broker = Broker::open(&topics).await?;
+    let client = broker.client();
     fill(&client, keys)?;
-    process_rows(&bootstrap, state.path(), keys).await?;
+    process_rows(&broker, state.path(), keys).await?;
     forget_state(state.path())?;
     println!("{keys} keys in {partitions} partitions, a tick every {TICK_EVERY:?}");
 
@@ -224,7 +187,7 @@ async fn main() -> Result<(), Failure> {
         let (client, stop) = (client.clone(), stop.clone());
         std::thread::spawn(move || measure(&client, start, &stop))
     };
-    let streams = KafkaStreams::new(topology()?, config(&bootstrap, state.path()))?;
+    let streams = KafkaStreams::new(topology()?, config(&broker.bootstrap, state.path()))?;
     let restores = Arc::new(Restores::default());
     streams.set_restore_listener(Listener(restores.clone()));
     streams.start().await?;
@@ -252,8 +215,5 @@ async fn main() -> Result<(), Failure> {
     println!("while restoring  {}", between(begun + Duration::from_millis(300), ended));
     println!("afterwards       {}", between(quiet, start.elapsed()));
     streams.close(PATIENCE).await;
-    if let Some(broker) = broker {
-        broker.shutdown().await?;
-    }
-    Ok(())
+    broker.close().await
 }

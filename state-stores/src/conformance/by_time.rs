@@ -3,7 +3,7 @@
 
 use proptest::prelude::*;
 
-use super::{CACHES, Engine, Task, cases, key, on_engine};
+use super::{CACHES, Engine, Event, Task, cases, event, key, on_engine};
 use crate::{SessionStore, StoreBuilder, Stores, TimePages, Window, WindowStore, Windowed};
 
 const RETENTION_MS: i64 = 100_000;
@@ -17,11 +17,7 @@ enum Op {
     /// A key, a window's start or a session's end, how long before a session started.
     Put(Key, i64, i64, Option<i64>),
     Read(i64, i64, usize),
-    FlushCache,
-    Commit,
-    Abort,
-    Restart,
-    Crash,
+    Task(Event),
 }
 
 /// On both sides of segments' borders and of the retention.
@@ -36,26 +32,12 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(key, time, length, value)| Op::Put(key, time, length, value)),
         10 => (time(), prop_oneof![Just(i64::MAX), time()], 1..5usize)
             .prop_map(|(from, to, limit)| Op::Read(from, to, limit)),
-        2 => Just(Op::FlushCache),
-        3 => Just(Op::Commit),
-        1 => Just(Op::Abort),
-        1 => Just(Op::Restart),
-        1 => Just(Op::Crash),
+        9 => event().prop_map(Op::Task),
     ]
 }
 
-/// Does what windows and sessions have in common; whether it was that.
-fn apply<S: crate::StateStore>(task: &mut Task<S>, op: &Op) -> bool {
-    match op {
-        Op::Put(..) | Op::Read(..) => return false,
-        Op::FlushCache => task.flush_cache(),
-        Op::Commit => task.commit(),
-        Op::Abort => task.abort(),
-        Op::Restart => task.restart(),
-        Op::Crash => task.crash(),
-    }
-    true
-}
+/// Ends every run: what was committed is there after a crash.
+const LAST: [&Op; 3] = [&Op::Task(Event::Commit), &Op::Task(Event::Crash), &Op::Read(0, i64::MAX, 2)];
 
 /// All pages, one after the other.
 fn read_all(mut pages: TimePages, mut next: impl FnMut(&mut TimePages) -> Rows) -> Rows {
@@ -106,15 +88,16 @@ fn check_windows(engine: Engine, cache: Option<usize>, final_results: bool, ops:
     }
     let spec = builder.spec();
     let mut task = Task::new(engine, cache.unwrap_or(0), spec, move |env: &_| builder.build(env).unwrap());
-    for op in ops.iter().chain([&Op::Commit, &Op::Crash, &Op::Read(0, i64::MAX, 2)]) {
-        if apply(&mut task, op) {
+    for op in ops.iter().chain(LAST) {
+        if let Op::Task(event) = op {
+            task.apply(*event);
             continue;
         }
         let (store, mut cx) = task.access();
         match op {
             Op::Put(key, start, _, value) => store.put(&mut cx, key, value.as_ref(), *start).unwrap(),
             Op::Read(from, to, limit) => read_windows(store, *from, *to, *limit),
-            _ => {}
+            Op::Task(_) => {}
         }
     }
 }
@@ -124,8 +107,9 @@ fn check_sessions(engine: Engine, ops: &[Op]) {
     let builder = builder.for_final_results();
     let spec = builder.spec();
     let mut task = Task::new(engine, 0, spec, move |env: &_| builder.build(env).unwrap());
-    for op in ops.iter().chain([&Op::Commit, &Op::Crash, &Op::Read(0, i64::MAX, 2)]) {
-        if apply(&mut task, op) {
+    for op in ops.iter().chain(LAST) {
+        if let Op::Task(event) = op {
+            task.apply(*event);
             continue;
         }
         let (store, mut cx) = task.access();
@@ -139,7 +123,7 @@ fn check_sessions(engine: Engine, ops: &[Op]) {
                 }
             }
             Op::Read(from, to, limit) => read_sessions(store, *from, *to, *limit),
-            _ => {}
+            Op::Task(_) => {}
         }
     }
 }

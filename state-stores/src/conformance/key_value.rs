@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{CACHES, Engine, Lossy, LossySerde, Task, cases, on_engine};
+use super::{CACHES, Engine, Event, Lossy, LossySerde, Task, cases, event, on_engine};
 use crate::{KeyValueStore, StoreBuilder, Stores};
 
 type Key = Vec<u8>;
@@ -18,12 +18,7 @@ enum Op {
     Get(Key),
     Range(Option<Key>, Option<Key>, bool),
     Prefix(Key, bool),
-    FlushCache,
-    FlushMemtables,
-    Commit,
-    Abort,
-    Restart,
-    Crash,
+    Task(Event),
 }
 
 /// Few keys, so that they meet: the empty one, beginnings of others, zeros and 0xff at their ends.
@@ -45,12 +40,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (prop::option::of(key()), prop::option::of(key()), any::<bool>())
             .prop_map(|(from, to, reverse)| Op::Range(from, to, reverse)),
         3 => (key(), any::<bool>()).prop_map(|(prefix, reverse)| Op::Prefix(prefix, reverse)),
-        2 => Just(Op::FlushCache),
-        1 => Just(Op::FlushMemtables),
-        3 => Just(Op::Commit),
-        1 => Just(Op::Abort),
-        1 => Just(Op::Restart),
-        1 => Just(Op::Crash),
+        9 => event().prop_map(Op::Task),
     ]
 }
 
@@ -106,24 +96,23 @@ impl Check {
             }
             Op::Range(from, to, reverse) => self.check_range(from.as_ref(), to.as_ref(), *reverse),
             Op::Prefix(prefix, reverse) => self.check_prefix(prefix, *reverse),
-            Op::FlushCache => self.task.flush_cache(),
-            Op::FlushMemtables => self.task.flush_memtables(),
-            Op::Commit => {
-                self.task.commit();
-                self.committed = self.current.clone();
-            }
-            Op::Abort => self.task.abort(),
-            Op::Restart => self.task.restart(),
-            Op::Crash => self.task.crash(),
+            Op::Task(event) => self.apply_event(*event),
         }
-        if matches!(op, Op::Abort | Op::Restart | Op::Crash) {
+        self.pop_flushed();
+        if self.cached && matches!(op, Op::Task(Event::FlushCache | Event::Commit)) {
+            assert_eq!(self.forwarded, self.current, "after a flush, everything is forwarded");
+        }
+    }
+
+    fn apply_event(&mut self, event: Event) {
+        self.task.apply(event);
+        if event == Event::Commit {
+            self.committed = self.current.clone();
+        }
+        if event.goes_back() {
             self.current = self.committed.clone();
             // What was forwarded after the commit is of the aborted transaction, too.
             self.forwarded = self.committed.clone();
-        }
-        self.pop_flushed();
-        if self.cached && matches!(op, Op::FlushCache | Op::Commit) {
-            assert_eq!(self.forwarded, self.current, "after a flush, everything is forwarded");
         }
     }
 
@@ -180,8 +169,8 @@ fn check(engine: Engine, cache: Option<usize>, ops: &[Op]) {
     for op in ops {
         check.apply(op);
     }
-    check.apply(&Op::Commit);
-    check.apply(&Op::Crash);
+    check.apply(&Op::Task(Event::Commit));
+    check.apply(&Op::Task(Event::Crash));
     check.check_range(None, None, false);
 }
 

@@ -16,7 +16,7 @@ mod window;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use proptest::prelude::{ProptestConfig, Strategy, prop};
+use proptest::prelude::{Just, ProptestConfig, Strategy, prop, prop_oneof};
 use tempfile::TempDir;
 
 use crate::testing::{Logged, RecordedChangelog};
@@ -70,6 +70,41 @@ pub(crate) use on_engine;
 pub(crate) const CACHES: [Option<usize>; 5] = [None, Some(1), Some(70), Some(400), Some(1 << 20)];
 
 pub(crate) const TOPIC: &str = "app-store-changelog";
+
+/// What happens to a task, whatever its store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    FlushCache,
+    FlushMemtables,
+    Commit,
+    Abort,
+    Restart,
+    Crash,
+}
+
+impl Event {
+    /// Whether what was not committed is gone after it.
+    pub(crate) fn goes_back(self) -> bool {
+        matches!(self, Event::Abort | Event::Restart | Event::Crash)
+    }
+
+    /// Whether the store is another one after it, restored from the changelog.
+    pub(crate) fn reopens(self) -> bool {
+        matches!(self, Event::Restart | Event::Crash)
+    }
+}
+
+/// Any of them, commits more often than others.
+pub(crate) fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        2 => Just(Event::FlushCache),
+        1 => Just(Event::FlushMemtables),
+        3 => Just(Event::Commit),
+        1 => Just(Event::Abort),
+        1 => Just(Event::Restart),
+        1 => Just(Event::Crash),
+    ]
+}
 
 /// A task with one store: what the core does with it, done by hand.
 pub(crate) struct Task<S> {
@@ -148,7 +183,18 @@ impl<S: StateStore> Task<S> {
         (self.store.as_mut().unwrap(), cx)
     }
 
-    pub(crate) fn flush_cache(&mut self) {
+    pub(crate) fn apply(&mut self, event: Event) {
+        match event {
+            Event::FlushCache => self.flush_cache(),
+            Event::FlushMemtables => self.flush_memtables(),
+            Event::Commit => self.commit(),
+            Event::Abort => self.abort(),
+            Event::Restart => self.restart(),
+            Event::Crash => self.crash(),
+        }
+    }
+
+    fn flush_cache(&mut self) {
         let (store, mut cx) = self.access();
         store.flush_cache(&mut cx).unwrap();
     }

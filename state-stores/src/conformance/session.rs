@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{CACHES, Engine, Lossy, LossySerde, Task, cases, key, on_engine};
+use super::{CACHES, Engine, Event, Lossy, LossySerde, Task, cases, event, key, on_engine};
 use crate::{SessionStore, StoreBuilder, Stores, Window, Windowed};
 
 const RETENTION_MS: i64 = 100_000;
@@ -20,11 +20,7 @@ enum Op {
     FetchSession(Session),
     Find(Key, i64, i64, bool),
     FindRange(Option<Key>, Option<Key>, i64, i64, bool),
-    FlushCache,
-    Commit,
-    Abort,
-    Restart,
-    Crash,
+    Task(Event),
 }
 
 /// Ends on both sides of segments' borders and of the retention.
@@ -56,11 +52,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(key, (end, start), reverse)| Op::Find(key, end, start, reverse)),
         8 => (prop::option::of(key()), prop::option::of(key()), times(), any::<bool>())
             .prop_map(|(low, high, (end, start), reverse)| Op::FindRange(low, high, end, start, reverse)),
-        2 => Just(Op::FlushCache),
-        3 => Just(Op::Commit),
-        1 => Just(Op::Abort),
-        1 => Just(Op::Restart),
-        1 => Just(Op::Crash),
+        9 => event().prop_map(Op::Task),
     ]
 }
 
@@ -149,32 +141,29 @@ impl Check {
             Op::FindRange(low, high, end, start, reverse) => {
                 self.check_range(low.as_ref(), high.as_ref(), (*end, *start), *reverse);
             }
-            Op::FlushCache => self.task.flush_cache(),
-            Op::Commit => {
-                self.task.commit();
-                self.committed = self.current.clone();
-            }
-            Op::Abort => {
-                self.task.abort();
-                self.go_back();
-            }
-            Op::Restart | Op::Crash => {
-                match op {
-                    Op::Crash => self.task.crash(),
-                    _ => self.task.restart(),
-                }
-                self.go_back();
-                // Restored as by puts, removals like the others (`InMemorySessionStore`'s restore callback).
-                if self.engine.is_in_memory() {
-                    self.current.observed = self.current.logged;
-                    self.committed = self.current.clone();
-                }
-                self.exact &= self.engine.is_in_memory();
-            }
+            Op::Task(event) => self.apply_event(*event),
         }
         if self.exact {
             assert_eq!(self.task.access().0.observed_stream_time(), self.current.observed);
             assert_eq!(self.task.changelog.dropped, self.current.dropped);
+        }
+    }
+
+    fn apply_event(&mut self, event: Event) {
+        self.task.apply(event);
+        if event == Event::Commit {
+            self.committed = self.current.clone();
+        }
+        if event.goes_back() {
+            self.go_back();
+        }
+        if event.reopens() {
+            // Restored as by puts, removals like the others (`InMemorySessionStore`'s restore callback).
+            if self.engine.is_in_memory() {
+                self.current.observed = self.current.logged;
+                self.committed = self.current.clone();
+            }
+            self.exact &= self.engine.is_in_memory();
         }
     }
 
@@ -270,8 +259,8 @@ fn check(engine: Engine, cache: Option<usize>, ops: &[Op]) {
     for op in ops {
         check.apply(op);
     }
-    check.apply(&Op::Commit);
-    check.apply(&Op::Crash);
+    check.apply(&Op::Task(Event::Commit));
+    check.apply(&Op::Task(Event::Crash));
     check.check_range(None, None, (0, i64::MAX), false);
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Engine, TOPIC, Task, cases, on_engine};
+use super::{Engine, Event, TOPIC, Task, cases, event, on_engine};
 use crate::testing::Logged;
 use crate::{
     BulkRestore, StateStore, StoreBuilder, Stores, VersionedKeyValueStore, VersionedKeyValueStoreBuilder,
@@ -24,11 +24,7 @@ enum Op {
     Get(Key),
     GetAsOf(Key, i64),
     Versions(Key, i64, i64),
-    FlushMemtables,
-    Commit,
-    Abort,
-    Restart,
-    Crash,
+    Task(Event),
 }
 
 /// Few keys, some of them beginnings of others.
@@ -44,11 +40,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => key().prop_map(Op::Get),
         12 => (key(), 0..END).prop_map(|(key, time)| Op::GetAsOf(key, time)),
         4 => (key(), 0..END, 0..END).prop_map(|(key, a, b)| Op::Versions(key, a.min(b), a.max(b))),
-        1 => Just(Op::FlushMemtables),
-        4 => Just(Op::Commit),
-        1 => Just(Op::Abort),
-        1 => Just(Op::Restart),
-        1 => Just(Op::Crash),
+        9 => event().prop_map(Op::Task),
     ]
 }
 
@@ -218,17 +210,15 @@ fn check(engine: Engine, ops: &[Op]) {
                 assert_eq!(found.map(|found| (found.value, found.timestamp)), current.get_as_of(key, *time));
             }
             Op::Versions(key, from, to) => check_versions(store, &current, key, *from, *to),
-            Op::FlushMemtables => task.flush_memtables(),
-            Op::Commit => {
-                task.commit();
-                committed = current.clone();
+            Op::Task(event) => {
+                task.apply(*event);
+                if *event == Event::Commit {
+                    committed = current.clone();
+                }
+                if event.goes_back() {
+                    current = committed.clone();
+                }
             }
-            Op::Abort => task.abort(),
-            Op::Restart => task.restart(),
-            Op::Crash => task.crash(),
-        }
-        if matches!(op, Op::Abort | Op::Restart | Op::Crash) {
-            current = committed.clone();
         }
     }
     task.commit();

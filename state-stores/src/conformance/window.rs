@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{CACHES, Engine, Lossy, LossySerde, Task, cases, key, on_engine};
+use super::{CACHES, Engine, Event, Lossy, LossySerde, Task, cases, event, key, on_engine};
 use crate::{StoreBuilder, Stores, WindowStore, Windowed};
 
 const RETENTION_MS: i64 = 100_000;
@@ -19,12 +19,7 @@ enum Op {
     FetchOne(Key, i64),
     Fetch(Key, i64, i64, bool),
     FetchRange(Option<Key>, Option<Key>, i64, i64, bool),
-    FlushCache,
-    FlushMemtables,
-    Commit,
-    Abort,
-    Restart,
-    Crash,
+    Task(Event),
 }
 
 /// Starts on both sides of segments' borders and of the retention.
@@ -53,12 +48,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(key, (from, to), reverse)| Op::Fetch(key, from, to, reverse)),
         8 => (prop::option::of(key()), prop::option::of(key()), times(), any::<bool>())
             .prop_map(|(low, high, (from, to), reverse)| Op::FetchRange(low, high, from, to, reverse)),
-        2 => Just(Op::FlushCache),
-        1 => Just(Op::FlushMemtables),
-        3 => Just(Op::Commit),
-        1 => Just(Op::Abort),
-        1 => Just(Op::Restart),
-        1 => Just(Op::Crash),
+        9 => event().prop_map(Op::Task),
     ]
 }
 
@@ -157,28 +147,24 @@ impl Check {
             Op::FetchRange(low, high, from, to, reverse) => {
                 self.check_range(low.as_ref(), high.as_ref(), *from, *to, *reverse);
             }
-            Op::FlushCache => self.task.flush_cache(),
-            Op::FlushMemtables => self.task.flush_memtables(),
-            Op::Commit => {
-                self.task.commit();
-                self.committed = self.current.clone();
-            }
-            Op::Abort => {
-                self.task.abort();
-                self.go_back();
-            }
-            Op::Restart | Op::Crash => {
-                match op {
-                    Op::Crash => self.task.crash(),
-                    _ => self.task.restart(),
-                }
-                self.go_back();
-                self.seq = 0;
-                self.exact &= self.engine.is_in_memory();
-            }
+            Op::Task(event) => self.apply_event(*event),
         }
         if self.exact {
             assert_eq!(self.task.access().0.observed_stream_time(), self.current.observed);
+        }
+    }
+
+    fn apply_event(&mut self, event: Event) {
+        self.task.apply(event);
+        if event == Event::Commit {
+            self.committed = self.current.clone();
+        }
+        if event.goes_back() {
+            self.go_back();
+        }
+        if event.reopens() {
+            self.seq = 0;
+            self.exact &= self.engine.is_in_memory();
         }
     }
 
@@ -276,8 +262,8 @@ fn check(engine: Engine, cache: Option<usize>, duplicates: bool, ops: &[Op]) {
     for op in ops {
         check.apply(op);
     }
-    check.apply(&Op::Commit);
-    check.apply(&Op::Crash);
+    check.apply(&Op::Task(Event::Commit));
+    check.apply(&Op::Task(Event::Crash));
     check.check_range(None, None, 0, i64::MAX, false);
 }
 

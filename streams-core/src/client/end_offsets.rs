@@ -1,7 +1,7 @@
 //! The ends of partitions as one wants them, past open transactions or before them, whatever the client at hand is allowed to read.
 #![allow(unsafe_code)] // rd_kafka_ListOffsets is not in rdkafka
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char};
 use std::ptr::{self, NonNull};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::error::ClientError;
+use super::millis;
 use crate::task::TopicPartition;
 
 type Level = rd::rd_kafka_IsolationLevel_t;
@@ -159,8 +160,4 @@ unsafe fn ends_in(
         }
         Ok(ends)
     }
-}
-
-fn millis(timeout: Duration) -> c_int {
-    c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX)
 }

@@ -33,3 +33,9 @@ pub(crate) use producer::{Outgoing, ProduceError, Producer, TopicHandle};
 pub(crate) use queue::{Fetched, PartitionQueue};
 pub(crate) use transactions::{Remedy, TransactionError, TransactionState};
 pub(crate) use waker::Waker;
+
+/// A timeout as librdkafka takes it, in ms. Rounded up: what is left of the last millisecond would else be no wait at all,
+/// and a loop around such a call a busy one.
+fn millis(timeout: std::time::Duration) -> std::ffi::c_int {
+    timeout.as_nanos().div_ceil(1_000_000).try_into().unwrap_or(std::ffi::c_int::MAX)
+}

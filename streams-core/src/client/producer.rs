@@ -23,6 +23,7 @@ use rdkafka::types::{RDKafkaRespErr, RDKafkaType};
 use super::delivery::{AckSlot, FailedDelivery, OriginTag, Origins, OutputOrigin};
 use super::error::ClientError;
 use super::message::bytes;
+use super::millis;
 use super::transactions::{TransactionState, Transactions};
 
 /// A record to produce. Key and value are copied before `produce` returns.
@@ -304,10 +305,6 @@ fn field(vtype: rd::rd_kafka_vtype_t, u: Value) -> rd::rd_kafka_vu_t {
 fn memory(data: Option<&[u8]>) -> Value {
     let (ptr, size) = data.map_or((ptr::null_mut(), 0), |data| (data.as_ptr().cast_mut().cast(), data.len()));
     Value { mem: rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 { ptr, size } }
-}
-
-fn millis(timeout: Duration) -> c_int {
-    c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX)
 }
 
 /// Null when there are no headers.

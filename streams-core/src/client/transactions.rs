@@ -8,7 +8,7 @@
 //! ```
 #![allow(unsafe_code)] // rdkafka keeps its consumers' group metadata and its transactional errors to itself
 
-use std::ffi::{CStr, c_int};
+use std::ffi::CStr;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use rdkafka::error::RDKafkaErrorCode;
 
 use super::consumer::{Committed, GroupContext, commit_list};
 use super::error::ClientError;
+use super::millis;
 use super::producer::Producer;
 
 /// Where a transactional producer stands.
@@ -235,8 +236,4 @@ impl Producer {
             error: ClientError::Transaction { doing: doing.to_owned(), code, message },
         })
     }
-}
-
-fn millis(timeout: Duration) -> c_int {
-    c_int::try_from(timeout.as_millis()).unwrap_or(c_int::MAX)
 }

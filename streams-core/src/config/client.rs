@@ -285,7 +285,6 @@ impl StreamsConfig {
         settings.set("enable.idempotence", true);
         settings.set("acks", "all");
         settings.set("linger.ms", 100);
-        settings.set("compression.type", "lz4");
         settings.set("delivery.timeout.ms", 120_000);
         // Records with a key get their partition from us; this is for those without.
         settings.set("partitioner", "murmur2_random");

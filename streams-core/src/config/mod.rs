@@ -69,8 +69,8 @@
 //! in `client_names.rs`; what each client gets is in `client.rs`.
 //!
 //! Defaults differ from the Java clients' where the library's way of working says so: `isolation.level` is Java's `read_uncommitted`
-//! (librdkafka would read committed), `check.crcs` is on as in Java, `linger.ms` is 100 as in Kafka Streams, `compression.type` is
-//! `lz4` (fewer bytes, and less CPU than none), `delivery.timeout.ms` is Java's 120 s, and the prefetch comes from the memory budget.
+//! (librdkafka would read committed), `check.crcs` is on as in Java, `linger.ms` is 100 as in Kafka Streams,
+//! `delivery.timeout.ms` is Java's 120 s, and the prefetch comes from the memory budget.
 //!
 //! With `exactly_once_v2` consumers read committed records only, the producers get a `transactional.id`
 //! (`<application id>-<process id>-<thread>`), `transaction.timeout.ms` is 10 s as in Kafka Streams (longer than a commit interval, not
