@@ -59,7 +59,7 @@ fn topology(input: &str, output: &str) -> Topology {
             Ok(vec![record])
         }
     });
-    let options = AsyncOptions::new().with_timeout(Duration::from_millis(50)).with_retries(1);
+    let options = AsyncOptions::new().with_timeout(Duration::from_millis(500)).with_retries(1);
     let ask = move || AsyncAdapter::new(ask.clone(), options.clone());
     topology.add_processor::<String, String, String, String, _>("ask", ask, &["in"]).unwrap();
     topology

@@ -89,7 +89,7 @@ fn a_commit_waits_for_what_is_at_work() {
 fn a_call_that_a_commit_has_waited_for_too_long_goes_to_the_handler() {
     let options = AsyncOptions::new()
         .with_timeout(Duration::from_secs(3_600))
-        .with_drain_timeout(Duration::from_millis(20));
+        .with_drain_timeout(Duration::from_millis(500));
     let mut driven = Driven::with(continuing(), options, |_, value| async move {
         if value == "never" {
             std::future::pending::<()>().await;

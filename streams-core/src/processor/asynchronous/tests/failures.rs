@@ -71,7 +71,8 @@ fn without_a_handler_that_lets_it_pass_the_task_fails_and_names_the_record() {
 fn an_attempt_that_takes_too_long_is_cancelled_and_repeated() {
     let (attempts, alive) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (counted, living) = (Arc::clone(&attempts), Arc::clone(&alive));
-    let options = quick().with_timeout(Duration::from_millis(20)).with_retries(1);
+    // Long enough for the second attempt on a busy machine.
+    let options = quick().with_timeout(Duration::from_millis(500)).with_retries(1);
     let mut driven = Driven::new(options, move |_, value| {
         let (first, alive) = (counted.fetch_add(1, Ordering::SeqCst) == 0, Alive::new(&living));
         async move {
