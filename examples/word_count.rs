@@ -74,8 +74,9 @@ async fn run(settings: &Settings) -> Result<(), AnyError> {
     // Commits what was processed, so that the next start continues exactly here.
     streams.close(Duration::from_secs(30)).await;
     let outcome = outcome.and_then(|()| check(&cluster, &counts, &expected));
-    cluster.close().await?;
-    outcome
+    let closed = cluster.close().await;
+    // What stopped the work says more than what stops the broker after it.
+    outcome.and(closed)
 }
 
 /// Line `i` goes to partition `i % PARTITIONS`, so a partition's end says how far an earlier run got.
