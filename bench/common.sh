@@ -29,3 +29,6 @@ start_broker() {
 }
 
 stop_broker() { [ -z "${broker_is_ours:-}" ] || "$kafka" stop; }
+
+# The JVM's application keeps its place in the group until its session ends (45 s), as does any that is killed.
+await_session_end() { sleep 50; }

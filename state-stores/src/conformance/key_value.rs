@@ -106,11 +106,8 @@ impl Check {
 
     fn apply_event(&mut self, event: Event) {
         self.task.apply(event);
-        if event == Event::Commit {
-            self.committed = self.current.clone();
-        }
+        event.settle(&mut self.current, &mut self.committed);
         if event.goes_back() {
-            self.current = self.committed.clone();
             // What was forwarded after the commit is of the aborted transaction, too.
             self.forwarded = self.committed.clone();
         }

@@ -85,12 +85,22 @@ pub(crate) enum Event {
 impl Event {
     /// Whether what was not committed is gone after it.
     pub(crate) fn goes_back(self) -> bool {
-        matches!(self, Event::Abort | Event::Restart | Event::Crash)
+        self == Event::Abort || self.reopens()
     }
 
     /// Whether the store is another one after it, restored from the changelog.
     pub(crate) fn reopens(self) -> bool {
         matches!(self, Event::Restart | Event::Crash)
+    }
+
+    /// What it does to a model of the store: `committed` is what it was at the last commit.
+    pub(crate) fn settle<M: Clone>(self, current: &mut M, committed: &mut M) {
+        if self == Event::Commit {
+            *committed = current.clone();
+        }
+        if self.goes_back() {
+            *current = committed.clone();
+        }
     }
 }
 

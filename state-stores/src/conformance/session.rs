@@ -151,11 +151,9 @@ impl Check {
 
     fn apply_event(&mut self, event: Event) {
         self.task.apply(event);
-        if event == Event::Commit {
-            self.committed = self.current.clone();
-        }
+        event.settle(&mut self.current, &mut self.committed);
         if event.goes_back() {
-            self.go_back();
+            self.task.changelog.dropped = self.current.dropped;
         }
         if event.reopens() {
             // Restored as by puts, removals like the others (`InMemorySessionStore`'s restore callback).
@@ -179,11 +177,6 @@ impl Check {
         self.current.entries.remove(session);
         self.current.logged = self.current.logged.max(session.window.end);
         self.current.dropped = dropped;
-    }
-
-    fn go_back(&mut self) {
-        self.current = self.committed.clone();
-        self.task.changelog.dropped = self.current.dropped;
     }
 
     fn check_one(&mut self, session: &Session) {

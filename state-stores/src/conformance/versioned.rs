@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{Engine, Event, TOPIC, Task, cases, event, on_engine};
+use super::{Engine, Event, TOPIC, Task, cases, event, key, on_engine};
 use crate::testing::Logged;
 use crate::{
     BulkRestore, StateStore, StoreBuilder, Stores, VersionedKeyValueStore, VersionedKeyValueStoreBuilder,
@@ -25,11 +25,6 @@ enum Op {
     GetAsOf(Key, i64),
     Versions(Key, i64, i64),
     Task(Event),
-}
-
-/// Few keys, some of them beginnings of others.
-fn key() -> impl Strategy<Value = Key> {
-    prop::collection::vec(prop::sample::select(vec![0u8, b'a', 0xff]), 0..3)
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -212,12 +207,7 @@ fn check(engine: Engine, ops: &[Op]) {
             Op::Versions(key, from, to) => check_versions(store, &current, key, *from, *to),
             Op::Task(event) => {
                 task.apply(*event);
-                if *event == Event::Commit {
-                    committed = current.clone();
-                }
-                if event.goes_back() {
-                    current = committed.clone();
-                }
+                event.settle(&mut current, &mut committed);
             }
         }
     }

@@ -156,21 +156,14 @@ impl Check {
 
     fn apply_event(&mut self, event: Event) {
         self.task.apply(event);
-        if event == Event::Commit {
-            self.committed = self.current.clone();
-        }
+        event.settle(&mut self.current, &mut self.committed);
         if event.goes_back() {
-            self.go_back();
+            self.task.changelog.dropped = self.current.dropped;
         }
         if event.reopens() {
             self.seq = 0;
             self.exact &= self.engine.is_in_memory();
         }
-    }
-
-    fn go_back(&mut self) {
-        self.current = self.committed.clone();
-        self.task.changelog.dropped = self.current.dropped;
     }
 
     fn put(&mut self, key: &Key, start: i64, value: Option<Lossy>) {

@@ -40,6 +40,14 @@ pub struct BulkRestore {
     before_value: Vec<u8>,
 }
 
+/// Records between two times of stepping aside.
+const STEP: usize = 64;
+
+/// A restore is in nobody's way: whoever waits for this processor goes first, not only when the time slice ends.
+fn step_aside() {
+    std::thread::yield_now();
+}
+
 /// What a bulk restore did; the store is told by [`StateStore::bulk_restored`](crate::StateStore::bulk_restored).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BulkRestored {
@@ -95,6 +103,9 @@ impl BulkRestore {
     /// is full.
     pub fn push(&mut self, record: &RestoreRecord<'_>) -> Result<(), StoreError> {
         let RestoreRecord { key, value, timestamp, .. } = *record;
+        if self.records.is_multiple_of(STEP as u64) {
+            step_aside();
+        }
         self.records += 1;
         if value.is_none() && self.spec.retain_duplicates {
             return Ok(());
@@ -319,9 +330,8 @@ impl Chunk {
         let mut entries = std::mem::take(&mut self.entries);
         entries.sort_unstable_by(|a, b| self.compare(a, b));
         let mut last: Option<&[u8]> = None;
-        for group in entries.chunks(64) {
-            // A restore is in nobody's way: whoever waits for this processor goes first, not only when the time slice ends.
-            std::thread::yield_now();
+        for group in entries.chunks(STEP) {
+            step_aside();
             // The records lie anywhere in memory. Touched together, their loads overlap; one by one, each is waited for.
             std::hint::black_box(group.iter().fold(0, |sum, entry| sum ^ self.bytes[entry.position]));
             for entry in group {

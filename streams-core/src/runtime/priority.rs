@@ -12,8 +12,3 @@ pub(super) fn give_way() {
         tracing::debug!(%error, "cannot lower the priority of a thread");
     }
 }
-
-/// Lets whoever waits for this processor go first, not only when the time slice ends.
-pub(super) fn step_aside() {
-    std::thread::yield_now();
-}

@@ -196,9 +196,8 @@ impl Restoring {
         let with_headers = changelog.spec.restores_headers();
         match &mut changelog.phase {
             Phase::Bulk(_, bulk) => {
-                for group in messages.chunks(64) {
-                    super::priority::step_aside();
-                    for record in group.iter().filter_map(|message| record(message, with_headers)) {
+                for message in &messages {
+                    if let Some(record) = record(message, with_headers) {
                         bulk.push(&record).map_err(failed)?;
                     }
                 }
