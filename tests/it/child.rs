@@ -40,6 +40,12 @@ impl Child {
         self.0.wait().unwrap();
     }
 
+    /// Sends it a signal, by its name without `SIG`.
+    pub fn signal(&self, name: &str) {
+        let id = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success(), "SIG{name}");
+    }
+
     /// How the process ended, once it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.0.try_wait().unwrap()

@@ -22,5 +22,6 @@ mod refused_output;
 mod restarts;
 mod settings;
 mod start_checks;
+mod stopped;
 mod takeover;
 mod topologies;

@@ -24,6 +24,7 @@ use super::fault::ConfigFault;
 use super::keys::shown;
 use super::memory::MemoryPlan;
 use super::security::{self, Given};
+use super::validate::number;
 use super::value::SettingText;
 use super::{ConfigError, ProcessingGuarantee, StreamsConfig};
 
@@ -224,6 +225,13 @@ impl Given for Merged<'_> {
 /// Kafka Streams', shorter than the plain producer's: whoever takes a dead instance's tasks over waits for its transactions to end.
 pub(super) const DEFAULT_TRANSACTION_TIMEOUT_MS: i64 = 10_000;
 
+/// The consumer's `session.timeout.ms` and `heartbeat.interval.ms`, with librdkafka's defaults, which are Java's.
+pub(super) const SESSION_TIMEOUT: (&str, i64) = ("session.timeout.ms", 45_000);
+pub(super) const HEARTBEAT_INTERVAL: (&str, i64) = ("heartbeat.interval.ms", 3_000);
+
+/// Java's default of `delivery.timeout.ms`.
+const JAVA_DELIVERY_TIMEOUT_MS: i64 = 120_000;
+
 /// Producer messages may be as large as librdkafka's default; its queue must hold at least two of them.
 const DEFAULT_MESSAGE_MAX_BYTES: u64 = 1_000_000;
 
@@ -285,7 +293,7 @@ impl StreamsConfig {
         settings.set("enable.idempotence", true);
         settings.set("acks", "all");
         settings.set("linger.ms", 100);
-        settings.set("delivery.timeout.ms", 120_000);
+        settings.set("delivery.timeout.ms", self.default_delivery_timeout_ms());
         // Records with a key get their partition from us; this is for those without.
         settings.set("partitioner", "murmur2_random");
         let transactional = self.processing_guarantee == ProcessingGuarantee::ExactlyOnceV2;
@@ -310,6 +318,16 @@ impl StreamsConfig {
             settings.set("queue.buffering.max.kbytes", (share / 1_024).clamp(1, 2_147_483_647));
         }
         Ok(settings)
+    }
+
+    /// `delivery.timeout.ms` without transactions, unless it is given. No broker keeps a process that was stopped beyond its session
+    /// from sending, when it goes on, what its client held back before; the client does: what was handed over before the stop
+    /// is too old by then. The session is counted from the last heartbeat, which may be an interval before the record.
+    pub(super) fn default_delivery_timeout_ms(&self) -> i64 {
+        let consumer = self.clients.translated(ClientKind::MainConsumer, &mut Vec::new());
+        let [session, heartbeat] = [SESSION_TIMEOUT, HEARTBEAT_INTERVAL]
+            .map(|(name, default)| number(&consumer, name).map_or(default, |(value, _)| value));
+        (session - heartbeat).clamp(1, JAVA_DELIVERY_TIMEOUT_MS)
     }
 
     /// Settings of the admin client.

@@ -25,7 +25,7 @@
 //! | `max.task.idle.ms` | `max_task_idle` | 0 | see [`MaxTaskIdle`] |
 //! | `task.timeout.ms` | `task_timeout` | 300 s | how long a task is retried on retriable errors before it fails |
 //! | `default.api.timeout.ms` | `default_api_timeout` | 60 s | bound of every blocking request to the brokers; a client setting in Java |
-//! | `max.block.ms` | `producer_max_block` | 60 s | how long a full producer may hold up a task; a producer setting in Java |
+//! | `max.block.ms` | `producer_max_block` | 60 s | how long metadata of a topic are waited for, and with `task.timeout.ms` added room in a full producer; a producer setting in Java |
 //! | `auto.offset.reset` | `auto_offset_reset` | `earliest` | of sources that name none; a consumer setting in Java |
 //! | `state.dir` | `state_dir` | `<temporary folder>/kafka-streams` | |
 //! | `state.cleanup.delay.ms` | `state_cleanup_delay` | 600 s | |
@@ -69,8 +69,10 @@
 //! in `client_names.rs`; what each client gets is in `client.rs`.
 //!
 //! Defaults differ from the Java clients' where the library's way of working says so: `isolation.level` is Java's `read_uncommitted`
-//! (librdkafka would read committed), `check.crcs` is on as in Java, `linger.ms` is 100 as in Kafka Streams,
-//! `delivery.timeout.ms` is Java's 120 s, and the prefetch comes from the memory budget.
+//! (librdkafka would read committed), `check.crcs` is on as in Java, `linger.ms` is 100 as in Kafka Streams, and the prefetch comes from
+//! the memory budget. `delivery.timeout.ms` (Java: 120 s) is `session.timeout.ms` less `heartbeat.interval.ms`, 42 s by default: a process
+//! that was stopped for longer than its session and goes on throws away what it had held back, since another has its tasks by then. What
+//! can't be delivered in that time is processed again from the last commit, until `task.timeout.ms`.
 //!
 //! With `exactly_once_v2` consumers read committed records only, the producers get a `transactional.id`
 //! (`<application id>-<process id>-<thread>`), `transaction.timeout.ms` is 10 s as in Kafka Streams (longer than a commit interval, not
@@ -147,7 +149,7 @@ pub struct StreamsConfig {
     pub task_timeout: Duration,
     /// Bound of each blocking request to the brokers.
     pub default_api_timeout: Duration,
-    /// How long a full producer may hold up a task.
+    /// How long metadata of a topic are waited for; with `task_timeout` added, how long a full producer may hold up a task.
     pub producer_max_block: Duration,
     /// Where to start without a committed offset, for sources that name no policy.
     pub auto_offset_reset: AutoOffsetReset,

@@ -45,7 +45,7 @@ impl StreamsConfig {
         task_timeout: Duration;
         /// `default.api.timeout.ms`: bound of each blocking request to the brokers.
         default_api_timeout: Duration;
-        /// `max.block.ms`: how long a full producer may hold up a task.
+        /// `max.block.ms`: how long metadata of a topic are waited for; with `task.timeout.ms` added, how long a full producer may hold up a task.
         producer_max_block: Duration;
         /// `auto.offset.reset`: for sources that name no policy of their own.
         auto_offset_reset: AutoOffsetReset;

@@ -321,6 +321,25 @@ fn the_commit_interval_follows_the_guarantee_unless_it_is_given() {
     assert_eq!(most.commit_interval, Duration::from_secs(30));
 }
 
+/// What a process had handed to its client before it was stopped beyond its session is too old to be sent when it goes on.
+#[test]
+fn results_are_given_up_before_the_session_is() {
+    let delivery = |settings: &[(&str, &str)]| {
+        let config = StreamsConfig::new("app", "a:1");
+        let config = settings.iter().fold(config, |config, (name, value)| config.set(name, *value));
+        config.validate().unwrap();
+        config.producer("p", 1).unwrap().get("delivery.timeout.ms").unwrap().to_owned()
+    };
+    assert_eq!(delivery(&[]), "42000");
+    assert_eq!(
+        delivery(&[("main.consumer.session.timeout.ms", "6000"), ("heartbeat.interval.ms", "500")]),
+        "5500"
+    );
+    assert_eq!(delivery(&[("session.timeout.ms", "300000")]), "120000", "Java's default is the most");
+    assert_eq!(delivery(&[("producer.delivery.timeout.ms", "300000")]), "300000", "given");
+    assert_eq!(delivery(&[("processing.guarantee", "exactly_once_v2")]), "10000", "that of the transaction");
+}
+
 /// What would break the guarantee, or let every transaction time out, is refused before anything starts.
 #[test]
 fn settings_that_contradict_exactly_once_are_faults() {

@@ -1,6 +1,6 @@
 //! The checks between settings, made once everything is given.
 
-use super::client::{ClientKind, DEFAULT_TRANSACTION_TIMEOUT_MS};
+use super::client::{ClientKind, DEFAULT_TRANSACTION_TIMEOUT_MS, HEARTBEAT_INTERVAL, SESSION_TIMEOUT};
 use super::fault::{ConfigError, ConfigFault};
 use super::memory::MIN_BUDGET_BYTES;
 use super::{MaxTaskIdle, ProcessingGuarantee, StreamsConfig, native};
@@ -31,7 +31,9 @@ impl StreamsConfig {
             check_login(&given, &mut faults);
             match kind {
                 ClientKind::MainConsumer => check_consumer(&given, &mut faults),
-                ClientKind::Producer => check_producer(&given, &mut faults),
+                ClientKind::Producer => {
+                    check_producer(&given, self.default_delivery_timeout_ms(), &mut faults)
+                }
                 _ => {}
             }
             if self.processing_guarantee == ProcessingGuarantee::ExactlyOnceV2 {
@@ -145,7 +147,7 @@ fn host_and_port(server: &str) -> Result<(), String> {
 }
 
 /// A setting that is a number: the number and the name that the user wrote.
-fn number<'a>(given: &'a Given, name: &str) -> Option<(i64, &'a str)> {
+pub(super) fn number<'a>(given: &'a Given, name: &str) -> Option<(i64, &'a str)> {
     given.get(name).and_then(|(value, key)| Some((value.parse().ok()?, key.as_str())))
 }
 
@@ -168,15 +170,14 @@ fn check_order(
 }
 
 fn check_consumer(given: &Given, faults: &mut Vec<ConfigFault>) {
-    let session = ("session.timeout.ms", 45_000);
-    check_order(given, ("heartbeat.interval.ms", 3_000), session, true, faults);
-    check_order(given, session, ("max.poll.interval.ms", 300_000), false, faults);
+    check_order(given, HEARTBEAT_INTERVAL, SESSION_TIMEOUT, true, faults);
+    check_order(given, SESSION_TIMEOUT, ("max.poll.interval.ms", 300_000), false, faults);
     check_order(given, ("fetch.min.bytes", 1), ("fetch.max.bytes", 52_428_800), false, faults);
     check_order(given, ("fetch.wait.max.ms", 500), ("socket.timeout.ms", 60_000), true, faults);
 }
 
-fn check_producer(given: &Given, faults: &mut Vec<ConfigFault>) {
-    check_order(given, ("linger.ms", 100), ("delivery.timeout.ms", 120_000), true, faults);
+fn check_producer(given: &Given, delivery_timeout_ms: i64, faults: &mut Vec<ConfigFault>) {
+    check_order(given, ("linger.ms", 100), ("delivery.timeout.ms", delivery_timeout_ms), true, faults);
     if let Some((6.., key)) = number(given, "max.in.flight.requests.per.connection") {
         faults.push(ConfigFault::new(
             key,

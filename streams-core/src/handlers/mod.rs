@@ -35,7 +35,8 @@ pub enum ProductionDecision {
     Resume,
     /// Stop: nothing is committed, the uncaught exception handler decides what becomes of the thread.
     Fail,
-    /// Try again; taken as `Fail` where the error is not retriable.
+    /// Try again: what led to the record is processed again, from the last commit, until `task.timeout.ms`. (At most once nothing is
+    /// processed again: the results since the last commit that were not written are dropped.) Taken as `Fail` where the error is not retriable.
     Retry,
 }
 

@@ -41,6 +41,12 @@ pub(crate) fn check(instance: &Instance, producer: &Producer) -> Result<(), Stre
     Ok(())
 }
 
+/// Whether the error says that a record was not delivered in time, and the handler that it is to be tried again: the work since the
+/// last commit is done again, with another producer, since this one may still have younger records of it.
+pub(crate) fn is_to_be_repeated(error: &StreamsError) -> bool {
+    matches!(error, StreamsError::Runtime(RuntimeError::NotDelivered { .. }))
+}
+
 /// What could not be delivered, whatever the reason, takes the transaction along.
 fn check_transaction(producer: &Producer) -> Result<(), StreamsError> {
     let fatal = producer.fatal_error().map(|(code, _)| code);
@@ -137,6 +143,12 @@ pub(crate) fn flush(
     Ok(true)
 }
 
+/// Whether a record was not delivered in time. As long as there is time the client tries again whatever may pass, so that there is
+/// one code for all of it (a leader that is not there, too few replicas in sync, no connection).
+fn is_late(code: RDKafkaErrorCode) -> bool {
+    code == RDKafkaErrorCode::MessageTimedOut
+}
+
 /// Whether a record was refused for its own sake, so that it would be refused again.
 fn is_of_record(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as C;
@@ -161,7 +173,7 @@ fn is_of_record(code: RDKafkaErrorCode) -> bool {
 /// Asks the handler about one record, and does what it says.
 ///
 /// # Errors
-/// When it says fail; retries are over, so `Retry` is that, too.
+/// `NotDelivered` when it says retry about a record that was only late; of any other, retry is taken for fail.
 pub(crate) fn decide(
     handler: &dyn ProductionExceptionHandler,
     dead_letter_topic: Option<&str>,
@@ -179,6 +191,10 @@ pub(crate) fn decide(
     if response.decision == ProductionDecision::Resume {
         tracing::warn!(task, topic, partition, %code, "a record could not be written and is skipped");
         return Ok(());
+    }
+    if response.decision == ProductionDecision::Retry && is_late(*code) {
+        let (topic, partition) = (topic.clone(), *partition);
+        return Err(RuntimeError::NotDelivered { topic, partition }.into());
     }
     Err(refused(failed, task).into())
 }
@@ -224,7 +240,7 @@ fn ask(
         value: failed.value.as_deref(),
         timestamp: Some(failed.timestamp),
         headers: &headers,
-        retriable: false,
+        retriable: is_late(*code),
     };
     let response = handler.handle_error(&context, &output, code);
     (response, task)

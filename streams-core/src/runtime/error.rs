@@ -134,6 +134,26 @@ pub enum RuntimeError {
         code: RDKafkaErrorCode,
     },
 
+    /// A record was not delivered within `delivery.timeout.ms`: the work since the last commit is done again.
+    #[error(
+        "a record for {topic}-{partition} was not delivered within delivery.timeout.ms: is the partition's leader there, with enough replicas in sync (min.insync.replicas)?"
+    )]
+    NotDelivered {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
+
+    /// Records could not be delivered, again and again, for `task.timeout.ms`.
+    #[error("nothing could be written for {tried:?} (task.timeout.ms): the cause below was the last one")]
+    DeliveriesFail {
+        /// For how long.
+        tried: Duration,
+        /// The last failure.
+        source: Box<crate::StreamsError>,
+    },
+
     /// Records are not acknowledged in time.
     #[error(
         "{in_flight} records were not acknowledged within {waited:?}: are the brokers reachable and in sync (acks=all)?"

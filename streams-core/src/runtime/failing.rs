@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::delivery;
 use super::error::Chain;
 use super::instance::{Event, TaskEntry};
 use super::launch;
@@ -66,7 +67,9 @@ impl ProcessingThread {
     /// What becomes of an error of one task: the task alone goes, where it can.
     pub(super) fn on_task_error(&mut self, id: TaskId, error: StreamsError) -> Result<(), StreamsError> {
         let Some(at) = self.tasks.iter().position(|bundle| bundle.entry.id == id) else { return Err(error) };
-        if self.instance.settings.config.processing_guarantee == ProcessingGuarantee::ExactlyOnceV2 {
+        let together = self.instance.settings.guarantee == ProcessingGuarantee::ExactlyOnceV2;
+        // What was not delivered in time is the producer's matter, which all tasks of the thread share.
+        if together || delivery::is_to_be_repeated(&error) {
             return Err(error);
         }
         let bundle = self.tasks.remove(at);

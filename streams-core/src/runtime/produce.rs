@@ -47,8 +47,10 @@ pub(crate) struct Collector {
     activity: Arc<Activity>,
     producer: Producer,
     heartbeat: Arc<Heartbeat>,
-    /// How long to wait for room in the client's queue, or for a topic's metadata (`max.block.ms`).
+    /// How long to wait for a topic's metadata (`max.block.ms`).
     max_block: Duration,
+    /// How long to wait for room in the client's queue: as the JVM does, again and again until `task.timeout.ms`.
+    room_timeout: Duration,
     handler: Arc<dyn ProductionExceptionHandler>,
     dead_letter_topic: Option<String>,
     /// What was refused, and how long to wait when one of these is sent alone.
@@ -78,6 +80,7 @@ impl Collector {
             producer: thread.producer.clone(),
             heartbeat: thread.heartbeat.clone(),
             max_block: instance.settings.max_block,
+            room_timeout: instance.settings.max_block + instance.settings.task_timeout,
             handler: config.production_exception_handler.clone(),
             dead_letter_topic: config.errors_dead_letter_queue_topic_name.clone(),
             refused: instance.refused.clone(),
@@ -163,7 +166,7 @@ fn produce(
     producer: &Producer,
     heartbeat: &Heartbeat,
     activity: &Activity,
-    max_block: Duration,
+    room_timeout: Duration,
     record: &Outgoing<'_>,
 ) -> Result<(), RDKafkaErrorCode> {
     let mut deadline = None;
@@ -174,7 +177,7 @@ fn produce(
             Err(ProduceError::QueueFull) if activity.is_given_up() => return Ok(()),
             Err(ProduceError::QueueFull) => {
                 heartbeat.beat();
-                let deadline = *deadline.get_or_insert_with(|| Instant::now() + max_block);
+                let deadline = *deadline.get_or_insert_with(|| Instant::now() + room_timeout);
                 if Instant::now() >= deadline {
                     return Err(RDKafkaErrorCode::QueueFull);
                 }
@@ -231,7 +234,7 @@ impl RecordCollector for Collector {
             acknowledged: None,
             origin: tag,
         };
-        let produced = produce(&self.producer, &self.heartbeat, &self.activity, self.max_block, &record);
+        let produced = produce(&self.producer, &self.heartbeat, &self.activity, self.room_timeout, &record);
         produced.or_else(|code| {
             // Refused by the client itself, because it is too large for instance.
             let failed = FailedDelivery {
@@ -297,7 +300,7 @@ impl ChangelogSink for Collector {
             acknowledged: Some(&target.acknowledged),
             origin: None,
         };
-        produce(&self.producer, &self.heartbeat, &self.activity, self.max_block, &record).map_err(|code| {
+        produce(&self.producer, &self.heartbeat, &self.activity, self.room_timeout, &record).map_err(|code| {
             let source = RuntimeError::Produce {
                 task: self.task.to_string(),
                 topic: target.topic_name.to_string(),

@@ -15,7 +15,7 @@ use crate::topology::{AutoOffsetReset, Topology};
 const SESSION_TIMEOUT_MS: u64 = 45_000;
 /// librdkafka's default of `max.poll.interval.ms`, which is Kafka's.
 const MAX_POLL_INTERVAL_MS: u64 = 300_000;
-/// librdkafka's default of `delivery.timeout.ms` is longer; the configuration sets Java's.
+/// The configuration always sets `delivery.timeout.ms`.
 const DELIVERY_TIMEOUT_MS: u64 = 120_000;
 /// No request of ours needs longer, whatever `default.api.timeout.ms` allows.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);

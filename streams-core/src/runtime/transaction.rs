@@ -36,7 +36,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// After a failure a commit is no sign of success yet: other tasks of the thread may come before the one that fails each time.
 const QUIET: Duration = Duration::from_secs(30);
 
-/// Transactions of one thread, and of those that took its place, that failed one after the other.
+/// Transactions of one thread, and of those that took its place, that failed one after the other; without transactions, times that the
+/// brokers did not take its records.
 #[derive(Debug, Default)]
 pub(crate) struct Attempts {
     failed: Mutex<Option<Failed>>,
@@ -140,11 +141,13 @@ impl ProcessingThread {
         prepare(&self.instance, &self.handle.producer, &self.handle.heartbeat, give_up)
     }
 
-    /// What becomes of an error of a round: one of the transaction costs the work since the last commit, any other the thread.
+    /// What becomes of an error of a round: one of the transaction costs the work since the last commit, a record that was not delivered in
+    /// time the producer, too, any other the thread.
     pub(super) fn recover(&mut self, error: StreamsError) -> Result<(), StreamsError> {
         match self.handle.producer.transaction() {
             Some(TransactionState::Failed) => self.start_over(error),
             Some(TransactionState::Dead) => Err(self.producer_lost(error)),
+            None if delivery::is_to_be_repeated(&error) => Err(self.producer_lost(error)),
             _ => Err(error),
         }
     }
@@ -179,8 +182,11 @@ impl ProcessingThread {
     }
 
     fn given_up(&self, error: StreamsError) -> StreamsError {
-        let tried = self.instance.settings.task_timeout;
-        RuntimeError::TransactionsFail { tried, source: Box::new(error) }.into()
+        let (tried, source) = (self.instance.settings.task_timeout, Box::new(error));
+        match self.handle.producer.transaction() {
+            Some(_) => RuntimeError::TransactionsFail { tried, source }.into(),
+            None => RuntimeError::DeliveriesFail { tried, source }.into(),
+        }
     }
 
     /// Whether some work of the thread's tasks is in a transaction.

@@ -11,7 +11,7 @@ use kstreams_core::{KafkaStreams, State, StreamsConfig, Topology};
 use kstreams_embedded_broker::fault::{ApiKey, Fault, ResponseError};
 use kstreams_embedded_broker::{BrokerConfig, EmbeddedBroker};
 use kstreams_state_stores::{KeyValueStore, Record, Stores};
-use kstreams_test_cluster::{Cluster, Counts, close, wait_for, wait_for_state, wait_until};
+use kstreams_test_cluster::{Cluster, Counts, close, end, failure_of, wait_for, wait_for_state, wait_until};
 
 /// Counts by key; fails at `poison` as long as `failures` is above 0.
 struct Count {
@@ -122,6 +122,58 @@ async fn what_a_lost_task_could_not_send_is_never_sent() {
     wait_until("the store as its changelog", || stored(&streams) == Some(cluster.counts(&changelog))).await;
     assert_eq!(stored(&streams).unwrap()["a"], 10, "what was lost was lost");
     close(&streams).await;
+    broker.shutdown().await.unwrap();
+}
+
+/// The brokers don't take an application's records for longer than its client keeps them: what led to them is processed again, as often as
+/// it takes, and nothing is lost. (As in Kafka Streams, whose tasks are then "corrupted".)
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_delivered_in_time_is_done_again() {
+    let test = "what is not delivered in time is done again";
+    let Some((cluster, broker, input, output)) = set_up(test).await else { return };
+    let config = cluster.config("app").set("producer.delivery.timeout.ms", "500").set("client.id", "writer");
+    let streams = start(count(&input, &output, &Arc::default()), config).await;
+    produce(&cluster, &input, &["a"], 5);
+    wait_for("committed records", Some(5), || cluster.committed("app", &input, 0)).await;
+
+    let unsent = Fault::refuse(ResponseError::NotEnoughReplicas).api(ApiKey::Produce);
+    let unsent = broker.faults().inject(unsent.client("writer-StreamThread-1-producer"));
+    produce(&cluster, &input, &["a"], 5);
+    for attempt in 1..=2 {
+        let before = unsent.hits();
+        wait_until("records that are refused", || unsent.hits() > before).await;
+        wait_until(&format!("end {attempt} of the attempts"), || streams.state() == State::Rebalancing).await;
+        wait_for_state(&streams, State::Running).await;
+    }
+    unsent.lift();
+    wait_for("all records", Some(10), || cluster.committed("app", &input, 0)).await;
+    assert_eq!(cluster.counts(&output)["a"], 10);
+    assert_eq!(stored(&streams).unwrap()["a"], 10);
+    close(&streams).await;
+    broker.shutdown().await.unwrap();
+}
+
+/// As above, for longer than `task.timeout.ms`: the error says what was tried for how long, and which partition it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_delivered_for_too_long_is_an_error() {
+    let test = "what is not delivered for too long is an error";
+    let Some((cluster, broker, input, output)) = set_up(test).await else { return };
+    let config = cluster.config("app").set("client.id", "writer");
+    let config = config.set("producer.delivery.timeout.ms", "500").set("task.timeout.ms", "1500");
+    let streams = KafkaStreams::new(count(&input, &output, &Arc::default()), config).unwrap();
+    streams.start().await.unwrap();
+    wait_for_state(&streams, State::Running).await;
+    let unsent = Fault::refuse(ResponseError::NotEnoughReplicas).api(ApiKey::Produce);
+    let _unsent = broker.faults().inject(unsent.client("writer-StreamThread-1-producer"));
+    produce(&cluster, &input, &["a"], 1);
+    let failure = failure_of(&streams).await;
+    for part in [
+        "nothing could be written for 1.5s (task.timeout.ms)",
+        "was not delivered within delivery.timeout.ms",
+    ] {
+        assert!(failure.contains(part), "{part:?} in {failure}");
+    }
+    end(&streams).await;
     broker.shutdown().await.unwrap();
 }
 
