@@ -6,9 +6,10 @@ use kstreams::embedded::BrokerConfig;
 use kstreams::embedded::fault::{ApiKey, Fault, ResponseError};
 use kstreams::prelude::*;
 use kstreams_test_cluster::{
-    Cluster, DEADLINE, close, failure_of, instance_config, message_of, run, wait_for_state, wait_until,
+    Cluster, DEADLINE, close, failure_of, instance_config, message_of, run, say, wait_for_state, wait_until,
     warned,
 };
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::RDKafkaApiKey;
 
@@ -130,6 +131,25 @@ async fn one_copy_on_several_brokers() {
     streams.start().await.unwrap();
     assert!(warned(&["one copy only", "the-only-copy", "replication factor 3"]));
     streams.close(DEADLINE).await;
+}
+
+/// A topic with several copies, of which one is enough for an acknowledgement.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_acknowledgement_for_several_copies() {
+    let cluster = Cluster::start().await;
+    if cluster.brokers() < 2 {
+        say(
+            "SKIPPED: one acknowledgement for several copies (it needs several brokers: set KAFKA_BOOTSTRAP_SERVERS)",
+        );
+        return;
+    }
+    let (input, output) = (cluster.topic("in", 1).await, cluster.name("out"));
+    let copies = NewTopic::new(&output, 1, TopicReplication::Fixed(2)).set("min.insync.replicas", "1");
+    cluster.admin().create_topics(&[copies], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+    let streams = run(copy(&input, &output), exactly_once(cluster.config("app"))).await;
+    assert!(warned(&["when one broker has it", &output, "min.insync.replicas 2"]));
+    close(&streams).await;
+    cluster.stop().await;
 }
 
 /// A step whose attempts may take longer than the transaction that waits for them, and one whose may not.

@@ -6,9 +6,10 @@
 //! |---|---|---|
 //! | group | `rebalance`, `launch`, `assignment`, `membership` | serves the group, decides who has which task |
 //! | restore, one or several | `restorers`: `restore`, `restore_task`, `create` | make tasks and restore their stores |
-//! | processing, `num.stream.threads` | `thread`, `steps`: `poll`, `choose`, `produce`, `commit`, `transaction`, `release` | own tasks, take records from queue to commit |
+//! | processing, `num.stream.threads` | `thread`, `steps`: `poll`, `choose`, `produce`, `commit`, `transaction`, `release`, `absence` | own tasks, take records from queue to commit |
 //! | watch | `watch` | metadata of the sources, purge of repartition topics |
 
+mod absence;
 mod app;
 mod assignment;
 mod calls;

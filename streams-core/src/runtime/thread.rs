@@ -9,6 +9,7 @@
 //! 5. **Commit**: by interval, when a processor asks for it, or when uncommitted updates outgrow their budget.
 //! 6. **Wait**, if there was nothing to do: until a queue gets a record, a command comes, or something is due.
 //!
+//! Before step 2 a thread that was away for long waits for news of its group (`absence`).
 //! Steps 2 to 4 are in `steps`, step 5 in `when_to_commit`; `release` has what happens to tasks that go, `transaction` and
 //! `failing` what errors do.
 
@@ -18,6 +19,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
+use super::absence::Absence;
 use super::delivery;
 use super::error::RuntimeError;
 use super::instance::{Event, Instance, ThreadCommand, ThreadHandle, panic_message};
@@ -53,6 +55,7 @@ pub(crate) struct ProcessingThread {
     /// At-most-once: when inputs may be read again, and whether what was read has to wait for its offsets.
     pub(super) next_read: Instant,
     pub(super) held: bool,
+    absence: Absence,
 }
 
 /// Whether the loop goes on.
@@ -73,6 +76,7 @@ impl ProcessingThread {
         let (next_commit, next_recommit) = (now + settings.commit_interval, now + settings.recommit_interval);
         let meter = ThreadMeter::new(&handle.name, settings.config.log_summary_interval);
         let batch = FIRST_BATCH.min(settings.max_batch);
+        let absence = Absence::new(settings.session_timeout, now);
         ProcessingThread {
             instance,
             handle,
@@ -87,6 +91,7 @@ impl ProcessingThread {
             next_sweep: now,
             next_read: now,
             held: false,
+            absence,
         }
     }
 
@@ -131,6 +136,11 @@ impl ProcessingThread {
         self.handle.heartbeat.beat();
         if let Next::Stop = self.obey()? {
             return Ok(Next::Stop);
+        }
+        let news = self.absence.look(Instant::now());
+        if !news.is_zero() {
+            self.handle.mailbox.waker().wait(news);
+            return Ok(Next::Round);
         }
         let mut work = self.poll()?;
         work += self.process()?;

@@ -7,6 +7,11 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::{Cluster, DEADLINE, wait_for, wait_until};
 
 impl Cluster {
+    /// How many brokers there are.
+    pub fn brokers(&self) -> usize {
+        self.admin().inner().fetch_metadata(None, DEADLINE).unwrap().brokers().len()
+    }
+
     /// Makes the topic `name(topic)`. Answers the full name.
     pub async fn topic(&self, topic: &str, partitions: i32) -> String {
         let topic = self.name(topic);
