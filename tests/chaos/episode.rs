@@ -38,6 +38,8 @@ pub fn run(settings: &Settings, plan: &Plan, seed: u64, brokers: &mut dyn Broker
     }
     println!("  {} s, {report}", begin.elapsed().as_secs());
     if report.has_violations() || std::env::var("CHAOS_KEEP").is_ok() {
+        brokers.keep_logs(dir.path());
+        let _ = std::fs::write(dir.path().join("faults.log"), report.timeline());
         println!("  files are kept in {}", dir.keep().display());
     }
     report

@@ -198,15 +198,16 @@ impl GroupThread {
         launch::launch(self, &tasks, &Start::Assign)
     }
 
-    /// For the shutdown: answers what the group still waits for, so that it can be left.
+    /// For the shutdown: takes what the group assigns for nothing, and notes what it takes away.
     pub(super) fn answer_group(&mut self) {
         for event in self.poll().unwrap_or_default() {
-            let answered = match event {
-                GroupEvent::Assigned(_) => self.consumer.assign(&[]),
-                GroupEvent::Revoked { partitions, .. } => self.consumer.unassign(&partitions),
-            };
-            if let Err(error) = answered {
-                tracing::debug!(%error, "cannot answer the group");
+            match event {
+                GroupEvent::Assigned(_) => {
+                    if let Err(error) = self.consumer.assign(&[]) {
+                        tracing::debug!(%error, "cannot answer the group");
+                    }
+                }
+                GroupEvent::Revoked { partitions, lost } => self.on_revoked_at_the_end(partitions, lost),
             }
         }
     }

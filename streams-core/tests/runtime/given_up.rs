@@ -11,7 +11,9 @@ use kstreams_core::{KafkaStreams, State, StreamsConfig, Topology};
 use kstreams_embedded_broker::fault::{ApiKey, Fault, ResponseError};
 use kstreams_embedded_broker::{BrokerConfig, EmbeddedBroker};
 use kstreams_state_stores::{KeyValueStore, Record, Stores};
-use kstreams_test_cluster::{Cluster, Counts, close, end, failure_of, wait_for, wait_for_state, wait_until};
+use kstreams_test_cluster::{
+    Cluster, Counts, DEADLINE, close, end, failure_of, wait_for, wait_for_state, wait_until,
+};
 
 /// Counts by key; fails at `poison` as long as `failures` is above 0.
 struct Count {
@@ -174,6 +176,44 @@ async fn what_is_not_delivered_for_too_long_is_an_error() {
         assert!(failure.contains(part), "{part:?} in {failure}");
     }
     end(&streams).await;
+    broker.shutdown().await.unwrap();
+}
+
+/// An instance is to close, the group does not take its last commit, and then expels it: it ends without that commit instead of going on
+/// with it as a member that has come back, when somebody else may have its tasks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_expelled_while_it_closes_does_not_insist_on_its_last_commit() {
+    let test = "a member that is expelled while it closes does not insist on its last commit";
+    let Some((cluster, broker, input, output)) = set_up(test).await else { return };
+    let config = || {
+        let config = cluster.config("app").set("session.timeout.ms", "1500");
+        config.set("heartbeat.interval.ms", "100").set("client.id", "writer")
+    };
+    let streams = start(count(&input, &output, &Arc::default()), config()).await;
+    produce(&cluster, &input, &["a"], 5);
+    wait_for("the first commit", Some(5), || cluster.committed("app", &input, 0)).await;
+
+    let refuse = |error| Fault::refuse(error).client("writer-consumer");
+    let refused = refuse(ResponseError::CoordinatorLoadInProgress).api(ApiKey::OffsetCommit);
+    let refused = broker.faults().inject(refused);
+    produce(&cluster, &input, &["a"], 5);
+    wait_until("counts that are not committed", || cluster.counts(&output).get("a") == Some(&10)).await;
+    let begin = Instant::now();
+    let (closed, ()) = tokio::join!(streams.close(DEADLINE), async {
+        let before = refused.hits();
+        wait_until("the last commit", || refused.hits() > before + 1).await;
+        let expelled = refuse(ResponseError::UnknownMemberId).api(ApiKey::Heartbeat).times(1);
+        broker.faults().inject(expelled);
+    });
+    assert!(closed && begin.elapsed() < DEADLINE / 2, "closed: {closed} after {:?}", begin.elapsed());
+    assert_eq!(streams.state(), State::NotRunning, "{:?}", streams.failure());
+    refused.lift();
+    assert_eq!(cluster.committed("app", &input, 0), Some(5));
+
+    let streams = start(count(&input, &output, &Arc::default()), config()).await;
+    wait_for("what was not committed", Some(10), || cluster.committed("app", &input, 0)).await;
+    assert!(stored(&streams).unwrap()["a"] >= 10);
+    close(&streams).await;
     broker.shutdown().await.unwrap();
 }
 

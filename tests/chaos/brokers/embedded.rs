@@ -1,6 +1,6 @@
 //! The embedded broker in a process of its own: killed, and started again on its data.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -107,6 +107,11 @@ impl Brokers for Embedded {
         true
     }
 
+    fn keep_logs(&self, to: &Path) {
+        // To look into what was found; without it there is less to look at.
+        let _ = std::fs::copy(self.log(), to.join("broker.log"));
+    }
+
     fn alive(&mut self) -> Result<(), String> {
         match self.process.as_mut().and_then(Process::ended) {
             Some(status) => Err(format!("the embedded broker ended by itself: {status}")),
@@ -117,7 +122,7 @@ impl Brokers for Embedded {
 
 /// The broker's process: says `listening ADDRESS`, and stays until it is killed.
 pub fn run(arguments: &[String]) -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::new("warn");
+    let filter = tracing_subscriber::EnvFilter::new("warn,kstreams_embedded_broker::group=info");
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
     let [data, address] = arguments else { panic!("a data directory and an address") };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

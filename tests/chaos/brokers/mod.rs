@@ -4,6 +4,7 @@ mod apache;
 pub mod embedded;
 mod proxy;
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::random::Random;
@@ -43,6 +44,9 @@ pub trait Brokers {
 
     /// Whether every broker runs that shall run; else what is wrong.
     fn alive(&mut self) -> Result<(), String>;
+
+    /// Copies what the brokers have logged, where that is theirs to tell.
+    fn keep_logs(&self, _to: &Path) {}
 
     /// Lets requests go wrong; `false` where that can't be done.
     fn spoil(&mut self, _spoil: Spoil) -> bool {
