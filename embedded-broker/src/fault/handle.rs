@@ -68,12 +68,16 @@ impl Faults {
     }
 
     /// Loads a lost coordinator again from its log. Transactions go on where they were; a group's members and generation are as they were after its last
-    /// complete rebalance; each member gets a whole session timeout to be heard of. Blocks on disk.
+    /// complete rebalance; each member gets a whole session timeout to be heard of. Blocks on disk. Does nothing while the coordinator is not lost.
     ///
     /// # Errors
     /// [`BrokerError::Offsets`] or [`BrokerError::Transactions`] if the log can't be read; the coordinator stays lost.
     pub fn restore_coordinator(&self, coordinator: Coordinator) -> Result<(), BrokerError> {
         let Some(broker) = self.broker.upgrade() else { return Ok(()) };
+        if !self.switchboard.is_lost(coordinator) {
+            // What is under way is only in memory.
+            return Ok(());
+        }
         match coordinator {
             Coordinator::Group => {
                 broker.groups().reload().map_err(|error| BrokerError::Offsets(error.into()))?;

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use kafka_protocol::messages::{FindCoordinatorRequest, GroupId, HeartbeatRequest};
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use kafka_protocol::messages::{
+    DescribeGroupsRequest, FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest,
+};
 use kafka_protocol::protocol::StrBytes;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
@@ -11,6 +14,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 
+use kstreams_embedded_broker::BrokerConfig;
 use kstreams_embedded_broker::fault::{ApiKey, Coordinator, Fault, ResponseError};
 
 use crate::clients::{config, consumer, create, poll_until, produce};
@@ -229,6 +233,31 @@ fn a_group_outlives_the_loss_of_its_coordinator() {
         PATIENCE,
     );
     assert_eq!(committed.unwrap().find_partition("t", 0).unwrap().offset(), Offset::Offset(10));
+}
+
+/// A member waits in a rebalance while a coordinator is restored that was never lost.
+#[test]
+fn the_return_of_a_coordinator_that_is_there_changes_nothing() {
+    let config = BrokerConfig::new().set("group.initial.rebalance.delay.ms", "1000").unwrap();
+    let broker = Broker::start_with(config);
+    let id = || GroupId(StrBytes::from_static_str("g"));
+    let protocol = JoinGroupRequestProtocol::default().with_name(StrBytes::from_static_str("p"));
+    let join = JoinGroupRequest::default()
+        .with_group_id(id())
+        .with_session_timeout_ms(10_000)
+        .with_rebalance_timeout_ms(10_000)
+        .with_protocol_type(StrBytes::from_static_str("consumer"))
+        .with_group_instance_id(Some(StrBytes::from_static_str("i")))
+        .with_protocols(vec![protocol]);
+    let mut member = broker.connect();
+    let answer = std::thread::spawn(move || member.ask(5, &join));
+    let mut raw = broker.connect();
+    let describe = DescribeGroupsRequest::default().with_groups(vec![id()]);
+    while &*raw.ask(5, &describe).groups[0].group_state != "PreparingRebalance" {
+        assert!(!answer.is_finished(), "it waits for others");
+    }
+    broker.faults().restore_coordinator(Coordinator::Group).unwrap();
+    assert_eq!(answer.join().unwrap().error_code, 0);
 }
 
 #[test]
