@@ -149,8 +149,9 @@ async fn what_is_not_delivered_in_time_is_done_again() {
     }
     unsent.lift();
     wait_for("all records", Some(10), || cluster.committed("app", &input, 0)).await;
-    assert_eq!(cluster.counts(&output)["a"], 10);
-    assert_eq!(stored(&streams).unwrap()["a"], 10);
+    // More, should one of the attempts have come through in part.
+    assert!(cluster.counts(&output)["a"] >= 10);
+    assert!(stored(&streams).unwrap()["a"] >= 10);
     close(&streams).await;
     broker.shutdown().await.unwrap();
 }
