@@ -17,6 +17,12 @@ pub fn wait_for_parent() {
     std::io::stdin().lines().for_each(drop);
 }
 
+/// Sends a process a signal, by its name without `SIG`.
+pub fn signal(process: &std::process::Child, name: &str) {
+    let id = process.id().to_string();
+    assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success(), "SIG{name}");
+}
+
 /// A child process; killed when its test ends early.
 pub struct Child(std::process::Child);
 
@@ -42,8 +48,7 @@ impl Child {
 
     /// Sends it a signal, by its name without `SIG`.
     pub fn signal(&self, name: &str) {
-        let id = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success(), "SIG{name}");
+        signal(&self.0, name);
     }
 
     /// How the process ended, once it has.

@@ -12,6 +12,7 @@ use kstreams::prelude::*;
 use kstreams_test_cluster::{Cluster, DEADLINE, close, given, say, start, wait_for_state, wait_until};
 use rdkafka::admin::{AdminOptions, ResourceSpecifier};
 
+use crate::child::signal;
 use crate::topologies::{lines, plain_count};
 
 const PARTITIONS: i32 = 4;
@@ -136,8 +137,7 @@ struct Jvm(Child);
 impl Jvm {
     /// It commits and closes when it is terminated.
     fn terminate(&self) {
-        let sent = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap();
-        assert!(sent.success());
+        signal(&self.0, "TERM");
     }
 
     async fn ended(mut self) {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::delivery;
 use super::error::Chain;
 use super::instance::{Event, TaskEntry};
 use super::launch;
@@ -67,9 +66,7 @@ impl ProcessingThread {
     /// What becomes of an error of one task: the task alone goes, where it can.
     pub(super) fn on_task_error(&mut self, id: TaskId, error: StreamsError) -> Result<(), StreamsError> {
         let Some(at) = self.tasks.iter().position(|bundle| bundle.entry.id == id) else { return Err(error) };
-        let together = self.instance.settings.guarantee == ProcessingGuarantee::ExactlyOnceV2;
-        // What was not delivered in time is the producer's matter, which all tasks of the thread share.
-        if together || delivery::is_to_be_repeated(&error) {
+        if self.instance.settings.config.processing_guarantee == ProcessingGuarantee::ExactlyOnceV2 {
             return Err(error);
         }
         let bundle = self.tasks.remove(at);

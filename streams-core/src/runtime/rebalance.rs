@@ -198,7 +198,9 @@ impl GroupThread {
         launch::launch(self, &tasks, &Start::Assign)
     }
 
-    /// For the shutdown: takes what the group assigns for nothing, and notes what it takes away.
+    /// For the shutdown: takes what the group assigns for nothing. What it takes away is answered for when the tasks are closed
+    /// ([`finish_revocation`](Self::finish_revocation)), so that nobody has them before. Lost tasks somebody may have already: this member
+    /// may be back in the group before its threads have ended, and must not commit over the offsets of another.
     pub(super) fn answer_group(&mut self) {
         for event in self.poll().unwrap_or_default() {
             match event {
@@ -207,7 +209,7 @@ impl GroupThread {
                         tracing::debug!(%error, "cannot answer the group");
                     }
                 }
-                GroupEvent::Revoked { partitions, lost } => self.on_revoked_at_the_end(partitions, lost),
+                GroupEvent::Revoked { partitions, lost } => self.on_revoked(partitions, lost),
             }
         }
     }

@@ -28,7 +28,10 @@ impl GroupThread {
     pub(super) fn on_revoked(&mut self, partitions: Vec<TopicPartition>, lost: bool) {
         let _span = tracing::info_span!("rebalance", revoked = partitions.len(), lost).entered();
         self.instance.transition(State::Rebalancing);
-        let tasks = self.tasks_of(&partitions);
+        let tasks: BTreeSet<TaskId> = {
+            let plan = self.instance.plan.read();
+            partitions.iter().filter_map(|partition| plan.task_of(partition)).collect()
+        };
         tracing::info!(tasks = %list(&tasks), lost, "tasks revoked");
         self.reopening.retain(|id| !tasks.contains(id));
         self.failing.forget(&tasks);
@@ -118,26 +121,6 @@ impl GroupThread {
             self.instance.events.send(event);
         }
         Ok(())
-    }
-
-    fn tasks_of(&self, partitions: &[TopicPartition]) -> BTreeSet<TaskId> {
-        let plan = self.instance.plan.read();
-        partitions.iter().filter_map(|partition| plan.task_of(partition)).collect()
-    }
-
-    /// For the shutdown: partitions are taken away while their tasks commit for the last time. They are answered for when these are closed
-    /// ([`finish_revocation`](Self::finish_revocation)), so that nobody has them before. Lost ones somebody may have already: this
-    /// member may be back in the group before its threads have ended, and must not commit over the offsets of another.
-    pub(super) fn on_revoked_at_the_end(&mut self, partitions: Vec<TopicPartition>, lost: bool) {
-        let deadline = Instant::now() + self.instance.settings.give_up_timeout;
-        if lost {
-            let tasks = self.tasks_of(&partitions);
-            tracing::warn!(tasks = %list(&tasks), "tasks are lost while the instance closes; what came after their last commit is processed again elsewhere");
-            self.take_back(&tasks, false, deadline);
-        }
-        let (waiting, tasks) = (BTreeSet::new(), BTreeSet::new());
-        let ending = Revocation { partitions: Vec::new(), waiting, tasks, deadline, renews: false };
-        self.revocation.get_or_insert(ending).partitions.extend(partitions);
     }
 
     /// For the shutdown: answers a revocation whose tasks are closed by now.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use kstreams_core::handlers::StreamThreadExceptionResponse;
 use kstreams_core::processor::{InitContext, ProcessResult, Processor, ProcessorContext, StoreHandle};
 use kstreams_core::{KafkaStreams, State, StreamsConfig, Topology};
-use kstreams_embedded_broker::fault::{ApiKey, Fault, ResponseError};
+use kstreams_embedded_broker::fault::{ApiKey, Fault, InjectedFault, ResponseError};
 use kstreams_embedded_broker::{BrokerConfig, EmbeddedBroker};
 use kstreams_state_stores::{KeyValueStore, Record, Stores};
 use kstreams_test_cluster::{
@@ -84,6 +84,17 @@ fn produce(cluster: &Cluster, input: &str, keys: &[&str], times: usize) {
     cluster.produce(input, &records);
 }
 
+/// Refuses what the first thread of the instance with the client id `writer` produces.
+fn refuse_results(broker: &EmbeddedBroker, error: ResponseError) -> InjectedFault {
+    let fault = Fault::refuse(error).api(ApiKey::Produce);
+    broker.faults().inject(fault.client("writer-StreamThread-1-producer"))
+}
+
+/// The settings of an instance whose member is given up soon after it falls silent.
+fn short_session(cluster: &Cluster) -> StreamsConfig {
+    cluster.config("app").set("session.timeout.ms", "1500").set("heartbeat.interval.ms", "100")
+}
+
 fn stored(streams: &KafkaStreams) -> Option<Counts> {
     let store = streams.store::<KeyValueStore<String, i64>>("counts").unwrap();
     let entries = store.all().ok()?.collect::<Result<BTreeMap<_, _>, _>>().ok()?;
@@ -97,18 +108,13 @@ fn stored(streams: &KafkaStreams) -> Option<Counts> {
 async fn what_a_lost_task_could_not_send_is_never_sent() {
     let test = "what a lost task could not send is never sent";
     let Some((cluster, broker, input, output)) = set_up(test).await else { return };
-    let config = cluster
-        .config("app")
-        .set("processing.guarantee", "at_most_once")
-        .set("session.timeout.ms", "1500")
-        .set("heartbeat.interval.ms", "100")
-        .set("client.id", "writer");
+    let config =
+        short_session(&cluster).set("processing.guarantee", "at_most_once").set("client.id", "writer");
     let streams = start(count(&input, &output, &Arc::default()), config).await;
     produce(&cluster, &input, &["a", "b", "c"], 10);
     wait_for("the first counts", 30, || cluster.read_all(&output).len()).await;
 
-    let unsent = Fault::refuse(ResponseError::NotLeaderOrFollower).api(ApiKey::Produce);
-    let unsent = broker.faults().inject(unsent.client("writer-StreamThread-1-producer"));
+    let unsent = refuse_results(&broker, ResponseError::NotLeaderOrFollower);
     produce(&cluster, &input, &["a", "b", "c"], 10);
     wait_until("records that are refused", || unsent.hits() > 0).await;
     wait_for("offsets that are committed ahead", Some(60), || cluster.committed("app", &input, 0)).await;
@@ -138,8 +144,7 @@ async fn what_is_not_delivered_in_time_is_done_again() {
     produce(&cluster, &input, &["a"], 5);
     wait_for("committed records", Some(5), || cluster.committed("app", &input, 0)).await;
 
-    let unsent = Fault::refuse(ResponseError::NotEnoughReplicas).api(ApiKey::Produce);
-    let unsent = broker.faults().inject(unsent.client("writer-StreamThread-1-producer"));
+    let unsent = refuse_results(&broker, ResponseError::NotEnoughReplicas);
     produce(&cluster, &input, &["a"], 5);
     for attempt in 1..=2 {
         let before = unsent.hits();
@@ -166,8 +171,7 @@ async fn what_is_not_delivered_for_too_long_is_an_error() {
     let streams = KafkaStreams::new(count(&input, &output, &Arc::default()), config).unwrap();
     streams.start().await.unwrap();
     wait_for_state(&streams, State::Running).await;
-    let unsent = Fault::refuse(ResponseError::NotEnoughReplicas).api(ApiKey::Produce);
-    let _unsent = broker.faults().inject(unsent.client("writer-StreamThread-1-producer"));
+    let _unsent = refuse_results(&broker, ResponseError::NotEnoughReplicas);
     produce(&cluster, &input, &["a"], 1);
     let failure = failure_of(&streams).await;
     for part in [
@@ -186,10 +190,7 @@ async fn what_is_not_delivered_for_too_long_is_an_error() {
 async fn a_member_that_is_expelled_while_it_closes_does_not_insist_on_its_last_commit() {
     let test = "a member that is expelled while it closes does not insist on its last commit";
     let Some((cluster, broker, input, output)) = set_up(test).await else { return };
-    let config = || {
-        let config = cluster.config("app").set("session.timeout.ms", "1500");
-        config.set("heartbeat.interval.ms", "100").set("client.id", "writer")
-    };
+    let config = || short_session(&cluster).set("client.id", "writer");
     let streams = start(count(&input, &output, &Arc::default()), config()).await;
     produce(&cluster, &input, &["a"], 5);
     wait_for("the first commit", Some(5), || cluster.committed("app", &input, 0)).await;
@@ -225,10 +226,7 @@ async fn committed_offsets_that_are_not_told_hold_up_neither_a_close_nor_the_gro
     let test = "committed offsets that are not told hold up neither a close nor the group";
     let Some((cluster, broker, input, output)) = set_up(test).await else { return };
     let failures = Arc::new(AtomicUsize::new(0));
-    let config = || {
-        let config = cluster.config("app").set("session.timeout.ms", "1500");
-        config.set("heartbeat.interval.ms", "100")
-    };
+    let config = || short_session(&cluster);
     let streams = start(count(&input, &output, &failures), config()).await;
     let unstable = || {
         let fault = Fault::refuse(ResponseError::UnstableOffsetCommit).api(ApiKey::OffsetFetch);
@@ -271,7 +269,7 @@ async fn committed_offsets_that_are_not_told_hold_up_neither_a_close_nor_the_gro
 async fn a_client_that_does_not_find_back_to_its_group_is_replaced() {
     let test = "a client that does not find back to its group is replaced";
     let Some((cluster, broker, input, output)) = set_up(test).await else { return };
-    let config = cluster.config("app").set("session.timeout.ms", "1500").set("heartbeat.interval.ms", "100");
+    let config = short_session(&cluster);
     let streams = start(count(&input, &output, &Arc::default()), config).await;
     produce(&cluster, &input, &["a"], 5);
     wait_until("the first counts", || cluster.counts(&output).get("a") == Some(&5)).await;
